@@ -1,0 +1,1 @@
+//! LAN lab: the shipped binary on hosts made of network namespaces.

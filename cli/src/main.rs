@@ -1,0 +1,3 @@
+//! The swarmcast command.
+
+fn main() {}

@@ -1,0 +1,86 @@
+//! Counters, under the names that the field uses (Flash's `NetStreamMulticastInfo`, SRT, Plumtree).
+
+use std::time::Duration;
+
+use crate::catalogue::Catalogue;
+use crate::ids::{BlockId, Epoch, PeerId, StreamKey};
+
+/// Counters and gauges of one stream at this node; counters only grow while the handle lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamStats {
+    /// Fragment payload sent unasked to neighbours, bytes.
+    pub bytes_pushed_to_peers: u64,
+    /// Fragments sent unasked to neighbours.
+    pub fragments_pushed_to_peers: u64,
+    /// Fragment payload received unasked, bytes.
+    pub bytes_pushed_from_peers: u64,
+    /// Fragments received unasked.
+    pub fragments_pushed_from_peers: u64,
+    /// Fragment payload sent on request, bytes.
+    pub bytes_requested_by_peers: u64,
+    /// Fragments sent on request.
+    pub fragments_requested_by_peers: u64,
+    /// Fragment payload received on request, bytes.
+    pub bytes_requested_from_peers: u64,
+    /// Fragments received on request.
+    pub fragments_requested_from_peers: u64,
+    /// Bytes of everything else sent: have-maps, pulls, beacons, reliable messages.
+    pub control_bytes_to_peers: u64,
+    /// Bytes of everything else received.
+    pub control_bytes_from_peers: u64,
+    /// Access units delivered to the caller, or published.
+    pub access_units: u64,
+    /// Payload bytes of those.
+    pub access_unit_bytes: u64,
+    /// Fragments that were missing at their deadline.
+    pub lost: u64,
+    /// Fragments that arrived by pull.
+    pub repaired: u64,
+    /// Fragments that arrived behind their deadline.
+    pub late: u64,
+    /// Fragments that were there already.
+    pub duplicate: u64,
+    /// Fragments dropped since their block header did not come.
+    pub orphan: u64,
+    /// Headers, beacons and catalogues of an epoch that is over.
+    pub replay: u64,
+    /// Headers, fragments, beacons and catalogues that failed verification.
+    pub forged: u64,
+    /// Datagrams that could not be parsed.
+    pub malformed: u64,
+    /// Fragments shed before sending, since they were too old or the path too narrow.
+    pub shed: u64,
+    /// Access units that were skipped, in gaps.
+    pub skipped: u64,
+    /// Newest block known to exist.
+    pub newest: Option<BlockId>,
+    /// Time since the last verified fragment.
+    pub since_last_fragment: Duration,
+    /// Media time between the last delivered access unit and the newest block.
+    pub distance_to_live_edge: Duration,
+    /// Bytes that the window pins.
+    pub window_bytes: u64,
+    /// Neighbours that push at least one stripe and advance.
+    pub suppliers: u32,
+    /// Neighbours that this node pushes to.
+    pub consumers: u32,
+    /// Neighbours with an open session.
+    pub neighbours: u32,
+    /// Subscribers known in the group, this one included.
+    pub viewers: u32,
+}
+
+/// A stream that some neighbour carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownStream {
+    /// Who publishes.
+    pub key: StreamKey,
+    /// Which run.
+    pub epoch: Epoch,
+    /// What it is made of.
+    pub catalogue: Catalogue,
+    /// The endpoint that the publisher certified.
+    pub publisher: Option<PeerId>,
+    /// Subscribers known.
+    pub viewers: u32,
+}

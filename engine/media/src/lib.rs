@@ -1,0 +1,1 @@
+//! Capture, demux, encode, decode and mux through ffmpeg and opus.

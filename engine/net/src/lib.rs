@@ -1,0 +1,1 @@
+//! Sockets, clock and driver of a Swarmcast node: iroh, mDNS.

@@ -1,0 +1,1 @@
+//! Deterministic world in which many cores run under virtual time.

@@ -1,0 +1,1 @@
+//! Publish and watch live streams in a LAN swarm.
