@@ -11,7 +11,10 @@
 //! The driver, the simulator and the fuzzers use these calls only.
 
 pub mod catalogue;
+pub mod fragment;
 pub mod group;
 pub mod ids;
 pub mod node;
+pub mod seal;
 pub mod stats;
+pub mod wire;

@@ -1,0 +1,259 @@
+//! Cut access units into blocks, and join them again.
+//!
+//! A block holds whole records of one priority; only an access unit too long for a block spans several, which are then
+//! numbered one behind the other, hold nothing else, and all but the first `continue`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::catalogue::AccessUnit;
+use crate::ids::{FragmentId, MediaTime, Now, Priority};
+use crate::seal::{EpochKeys, VerifyError};
+use crate::wire::{
+    BlockHeader, DecodeError, RECORD_HEAD_BYTES_MAX, Record, RecordReader, RecordWriter, SHARD_PLAIN_BYTES,
+    SHARDS_MAX,
+};
+
+/// Longest time a block waits for more when more is known to be waiting.
+pub const BLOCK_DURATION_MAX: Duration = Duration::from_millis(10);
+/// Access units below this many bytes may wait for company: a header costs them 30 % and more.
+pub const SMALL_UNIT_BYTES: usize = 400;
+/// How long they may wait: two units of 20 ms audio share a header.
+pub const SMALL_UNIT_WAIT: Duration = Duration::from_millis(40);
+
+/// Most plaintext of a block.
+const BLOCK_PLAIN_BYTES: usize = SHARDS_MAX * SHARD_PLAIN_BYTES;
+
+/// Plaintext of a block, not yet numbered and sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// What is shed first.
+    pub priority: Priority,
+    /// Whether it goes on with the access unit of the block before.
+    pub continues: bool,
+    /// Whether it begins with a random-access point.
+    pub random_access: bool,
+    /// Presentation time of its first access unit.
+    pub media_time: MediaTime,
+    /// The records.
+    pub plain: Vec<u8>,
+}
+
+/// An access unit with what the stream knows of it.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// What is sent.
+    pub unit: AccessUnit,
+    /// What is shed first.
+    pub priority: Priority,
+    /// Whether a joiner may start at it.
+    pub random_access: bool,
+    /// Its presentation time.
+    pub media_time: MediaTime,
+}
+
+#[derive(Debug)]
+struct Open {
+    draft: Draft,
+    writer: RecordWriter,
+    close_at: Now,
+}
+
+/// Collects access units into blocks, one open block a priority.
+#[derive(Debug, Default)]
+pub struct Cutter {
+    open: [Option<Open>; 3],
+}
+
+impl Cutter {
+    /// Adds an access unit. `more` says that another is already waiting. Blocks that close are appended to `out`.
+    pub fn push(&mut self, now: Now, work: &Submission, more: bool, out: &mut Vec<Draft>) {
+        let slot = &mut self.open[work.priority as usize];
+        let record_bytes = RECORD_HEAD_BYTES_MAX + work.unit.payload.len();
+        let small = work.unit.payload.len() < SMALL_UNIT_BYTES;
+        if let Some(open) = slot {
+            let full = open.draft.plain.len() + record_bytes > room(small);
+            if full || (work.random_access && !open.draft.random_access) {
+                out.extend(slot.take().map(|open| open.draft));
+            }
+        }
+        if record_bytes > BLOCK_PLAIN_BYTES {
+            return span(work, out);
+        }
+        let open = slot.get_or_insert_with(|| Open {
+            draft: Draft {
+                priority: work.priority,
+                continues: false,
+                random_access: work.random_access,
+                media_time: work.media_time,
+                plain: Vec::with_capacity(record_bytes),
+            },
+            writer: RecordWriter::new(),
+            close_at: now.after(SMALL_UNIT_WAIT),
+        });
+        open.writer.put(&work.unit, &mut open.draft.plain);
+        open.draft.plain.extend_from_slice(&work.unit.payload);
+        if !small {
+            open.close_at = open.close_at.min(if more { now.after(BLOCK_DURATION_MAX) } else { now });
+        }
+        self.close_due(now, out);
+    }
+
+    /// Closes the blocks whose time has come.
+    pub fn close_due(&mut self, now: Now, out: &mut Vec<Draft>) {
+        for slot in &mut self.open {
+            if slot.as_ref().is_some_and(|open| open.close_at <= now) {
+                out.extend(slot.take().map(|open| open.draft));
+            }
+        }
+    }
+
+    /// Closes all blocks.
+    pub fn close_all(&mut self, out: &mut Vec<Draft>) {
+        self.close_due(Now(u64::MAX), out);
+    }
+
+    /// Returns when [`Cutter::close_due`] has something to do.
+    pub fn next_timeout(&self) -> Option<Now> {
+        self.open.iter().flatten().map(|open| open.close_at).min()
+    }
+}
+
+/// Small units stay within one shard, so that their block fits its header's datagram.
+fn room(small: bool) -> usize {
+    if small { SHARD_PLAIN_BYTES } else { BLOCK_PLAIN_BYTES }
+}
+
+fn span(work: &Submission, out: &mut Vec<Draft>) {
+    let mut plain = Vec::with_capacity(RECORD_HEAD_BYTES_MAX + work.unit.payload.len());
+    RecordWriter::new().put(&work.unit, &mut plain);
+    plain.extend_from_slice(&work.unit.payload);
+    out.extend(plain.chunks(BLOCK_PLAIN_BYTES).enumerate().map(|(index, part)| Draft {
+        priority: work.priority,
+        continues: index > 0,
+        random_access: work.random_access && index == 0,
+        media_time: work.media_time,
+        plain: part.to_vec(),
+    }));
+}
+
+/// Why a verified block could not be turned into access units; its publisher is at fault, or not of this group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// A shard could not be opened.
+    #[error(transparent)]
+    Open(#[from] VerifyError),
+    /// A record could not be read.
+    #[error(transparent)]
+    Record(#[from] DecodeError),
+    /// The block continues an access unit whose beginning is not there, or breaks one off.
+    #[error("block does not continue the one before")]
+    Sequence,
+}
+
+#[derive(Debug)]
+struct Partial {
+    record: Record,
+    payload_at: usize,
+    plain: Vec<u8>,
+}
+
+/// Opens blocks in their order and joins their records to access units.
+#[derive(Debug, Default)]
+pub struct Joiner {
+    partial: Option<Partial>,
+}
+
+impl Joiner {
+    /// Opens a complete block that follows the last one and appends the access units that it completes.
+    ///
+    /// # Errors
+    /// [`JoinError`] when the block holds no such thing; access units before the fault are kept.
+    pub fn push<'a>(
+        &mut self,
+        keys: &EpochKeys,
+        header: &BlockHeader,
+        shards: impl Iterator<Item = &'a [u8]>,
+        out: &mut Vec<AccessUnit>,
+    ) -> Result<(), JoinError> {
+        let begun = self.partial.take();
+        if header.continues != begun.is_some() {
+            return Err(JoinError::Sequence);
+        }
+        let (record, mut plain) = match begun {
+            Some(Partial { record, payload_at, plain }) => (Some((record, payload_at)), plain),
+            None => (None, Vec::with_capacity(usize::from(header.data) * SHARD_PLAIN_BYTES)),
+        };
+        for (index, shard) in (0..header.data).zip(shards) {
+            keys.open(FragmentId { block: header.block, index }, shard, &mut plain)?;
+        }
+        match record {
+            Some((record, payload_at)) => self.go_on(record, payload_at, plain, out),
+            None => self.read_records(plain, out),
+        }
+    }
+
+    /// Forgets a begun access unit, since a block of it is lost. Returns whether there was one.
+    pub fn reset(&mut self) -> bool {
+        self.partial.take().is_some()
+    }
+
+    fn go_on(
+        &mut self,
+        record: Record,
+        payload_at: usize,
+        plain: Vec<u8>,
+        out: &mut Vec<AccessUnit>,
+    ) -> Result<(), JoinError> {
+        let end = payload_at + record.bytes;
+        match plain.len().cmp(&end) {
+            std::cmp::Ordering::Less => self.partial = Some(Partial { record, payload_at, plain }),
+            std::cmp::Ordering::Equal => out.push(unit(record, Bytes::from(plain).slice(payload_at..end))),
+            std::cmp::Ordering::Greater => return Err(JoinError::Sequence),
+        }
+        Ok(())
+    }
+
+    fn read_records(&mut self, plain: Vec<u8>, out: &mut Vec<AccessUnit>) -> Result<(), JoinError> {
+        let mut records = Vec::new();
+        let mut reader = RecordReader::new(&plain);
+        let mut outcome = Ok(());
+        loop {
+            match reader.read() {
+                Ok(Some(read)) => records.push(read),
+                Ok(None) => break,
+                Err(error) => {
+                    outcome = Err(error.into());
+                    break;
+                }
+            }
+        }
+        if let [(record, payload_at)] = records[..]
+            && payload_at + record.bytes > plain.len()
+        {
+            return self.go_on(record, payload_at, plain, out);
+        }
+        let plain = Bytes::from(plain);
+        for (record, at) in records {
+            if at + record.bytes > plain.len() {
+                return Err(JoinError::Sequence);
+            }
+            out.push(unit(record, plain.slice(at..at + record.bytes)));
+        }
+        outcome
+    }
+}
+
+fn unit(record: Record, payload: Bytes) -> AccessUnit {
+    AccessUnit {
+        track: record.track,
+        dts: record.dts,
+        pts: record.pts,
+        duration: record.duration,
+        key: record.key,
+        disposable: record.disposable,
+        payload,
+    }
+}

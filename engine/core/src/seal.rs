@@ -1,0 +1,375 @@
+//! Seal and verify: keys of an epoch, the publisher's signer, and the types that prove verification.
+//!
+//! A shard is sealed with AES-128-GCM under the epoch key, nonce (block, index). A block header carries the hash of
+//! every sealed shard and is signed once with Ed25519 (RFC 8032). [`VerifiedHeader`] and [`VerifiedFragment`] can only
+//! be made here: by sealing, or by verifying.
+
+use bytes::Bytes;
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::hkdf;
+
+use crate::catalogue::Catalogue;
+use crate::group::GroupSpec;
+use crate::ids::{Epoch, FragmentId, PeerId, StreamKey, StreamTag};
+use crate::wire::{
+    Beacon, BlockHeader, DecodeError, FragmentView, LEAF_BYTES, Leaf, Offer, SHARD_PLAIN_BYTES,
+    SIGNATURE_BYTES, TAG_BYTES, decode_catalogue, encode_catalogue, encode_fragment,
+};
+
+const BLOCK_CONTEXT: &[u8] = b"swarmcast 1 block";
+const BEACON_CONTEXT: &[u8] = b"swarmcast 1 beacon";
+const OFFER_CONTEXT: &[u8] = b"swarmcast 1 offer";
+
+/// Why something was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// It could not be parsed.
+    #[error("malformed: {0}")]
+    Malformed(#[from] DecodeError),
+    /// Its signature is not the stream key's.
+    #[error("signature does not verify")]
+    Signature,
+    /// Its hash is not the one that the block header names.
+    #[error("shard does not match the block header")]
+    Leaf,
+    /// It speaks of another stream or epoch.
+    #[error("another stream or epoch")]
+    Foreign,
+    /// It cannot be opened with the group's secret.
+    #[error("not sealed with this group's secret")]
+    Sealed,
+}
+
+/// Keys of one stream in one epoch, as every member of the group derives them.
+#[derive(Clone, Debug)]
+pub struct EpochKeys {
+    key: StreamKey,
+    epoch: Epoch,
+    tag: StreamTag,
+    verifying: VerifyingKey,
+    shards: LessSafeKey,
+    catalogue: LessSafeKey,
+}
+
+impl EpochKeys {
+    /// Derives the keys: HKDF-SHA-256 (RFC 5869) over the group secret, salted with the stream key.
+    ///
+    /// # Errors
+    /// [`VerifyError::Signature`] when `key` is no Ed25519 public key.
+    pub fn derive(group: &GroupSpec, key: StreamKey, epoch: Epoch) -> Result<Self, VerifyError> {
+        let verifying = VerifyingKey::from_bytes(&key.0).map_err(|_| VerifyError::Signature)?;
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &key.0).extract(group.secret());
+        let mut named = blake3::Hasher::new_derive_key("swarmcast 2026 stream tag");
+        named.update(&key.0).update(&epoch.0.to_be_bytes());
+        let mut tag = [0; 4];
+        tag.copy_from_slice(&named.finalize().as_bytes()[..4]);
+        Ok(Self {
+            key,
+            epoch,
+            tag: StreamTag(tag),
+            verifying,
+            shards: expand(&secret, b"swarmcast 1 shards", epoch)?,
+            catalogue: expand(&secret, b"swarmcast 1 catalogue", epoch)?,
+        })
+    }
+
+    /// Returns the stream.
+    pub fn key(&self) -> StreamKey {
+        self.key
+    }
+
+    /// Returns the run.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Returns the tag that heads this epoch's datagrams.
+    pub fn tag(&self) -> StreamTag {
+        self.tag
+    }
+
+    /// Verifies a header datagram.
+    ///
+    /// # Errors
+    /// [`VerifyError`] says what is wrong with it.
+    pub fn verify_header(&self, datagram: Bytes) -> Result<VerifiedHeader, VerifyError> {
+        let (header, inline_at, signed) = BlockHeader::decode(&datagram)?;
+        self.check(BLOCK_CONTEXT, &datagram, signed)?;
+        Ok(VerifiedHeader { header, datagram, inline_at })
+    }
+
+    /// Verifies a beacon datagram.
+    ///
+    /// # Errors
+    /// [`VerifyError`] says what is wrong with it.
+    pub fn verify_beacon(&self, datagram: &[u8]) -> Result<Beacon, VerifyError> {
+        let (beacon, signed) = Beacon::decode(datagram)?;
+        self.check(BEACON_CONTEXT, datagram, signed)?;
+        if beacon.epoch == self.epoch { Ok(beacon) } else { Err(VerifyError::Foreign) }
+    }
+
+    /// Verifies an offer of this stream and opens its catalogue.
+    ///
+    /// # Errors
+    /// [`VerifyError`] says what is wrong with it.
+    pub fn verify_offer(&self, offer: &Offer) -> Result<Catalogue, VerifyError> {
+        if offer.key != self.key || offer.epoch != self.epoch {
+            return Err(VerifyError::Foreign);
+        }
+        let mut signed = Vec::with_capacity(128 + offer.sealed.len());
+        offer.encode_signed(&mut signed);
+        self.verify(OFFER_CONTEXT, &signed, &offer.signature)?;
+        let mut plain = offer.sealed.to_vec();
+        let nonce = nonce(offer.version, 0);
+        let plain =
+            self.catalogue.open_in_place(nonce, Aad::empty(), &mut plain).map_err(|_| VerifyError::Sealed)?;
+        Ok(decode_catalogue(plain)?)
+    }
+
+    /// Opens one shard behind what `out` holds already.
+    ///
+    /// # Errors
+    /// [`VerifyError::Sealed`] when it was sealed with another secret; `out` is as before then.
+    pub fn open(&self, id: FragmentId, shard: &[u8], out: &mut Vec<u8>) -> Result<(), VerifyError> {
+        let start = out.len();
+        out.extend_from_slice(shard);
+        let opened = self.shards.open_in_place(nonce(id.block.0, id.index), Aad::empty(), &mut out[start..]);
+        let plain_bytes = opened.map(|plain| plain.len());
+        out.truncate(start + plain_bytes.as_ref().copied().unwrap_or(0));
+        plain_bytes.map(|_| ()).map_err(|_| VerifyError::Sealed)
+    }
+
+    fn check(&self, context: &[u8], datagram: &[u8], signed: usize) -> Result<(), VerifyError> {
+        let (body, signature) = datagram.split_at_checked(signed).ok_or(DecodeError::Truncated)?;
+        if body.get(1..5) != Some(&self.tag.0) {
+            return Err(VerifyError::Foreign);
+        }
+        let signature = signature.try_into().map_err(|_| DecodeError::Truncated)?;
+        self.verify(context, body, signature)
+    }
+
+    fn verify(
+        &self,
+        context: &[u8],
+        body: &[u8],
+        signature: &[u8; SIGNATURE_BYTES],
+    ) -> Result<(), VerifyError> {
+        let message = self.message(context, body);
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        self.verifying.verify_strict(&message, &signature).map_err(|_| VerifyError::Signature)
+    }
+
+    fn message(&self, context: &[u8], body: &[u8]) -> Vec<u8> {
+        let epoch = self.epoch.0.to_be_bytes();
+        [context, &self.key.0, &epoch, body].concat()
+    }
+}
+
+/// The publisher's side: keys of the epoch and the stream's private key.
+pub struct Sealer {
+    keys: EpochKeys,
+    signing: SigningKey,
+}
+
+impl Sealer {
+    /// Makes the sealer of one epoch from the stream key's 32-byte seed.
+    ///
+    /// # Errors
+    /// [`VerifyError`] when no keys can be derived from it.
+    pub fn new(group: &GroupSpec, seed: &[u8; 32], epoch: Epoch) -> Result<Self, VerifyError> {
+        let signing = SigningKey::from_bytes(seed);
+        let key = StreamKey(signing.verifying_key().to_bytes());
+        Ok(Self { keys: EpochKeys::derive(group, key, epoch)?, signing })
+    }
+
+    /// Returns the keys that every member derives.
+    pub fn keys(&self) -> &EpochKeys {
+        &self.keys
+    }
+
+    /// Cuts a block's plaintext into shards, seals them, and signs the header. Counts, last length and leaves of
+    /// `header` are filled in here. `plain` has 1 to 62 * 1,008 bytes.
+    pub fn seal(&self, mut header: BlockHeader, plain: &[u8]) -> SealedBlock {
+        let count = plain.len().div_ceil(SHARD_PLAIN_BYTES);
+        header.data = count as u8;
+        header.parity = 0;
+        header.last_shard_bytes = (plain.len() - (count - 1) * SHARD_PLAIN_BYTES + TAG_BYTES) as u16;
+        header.leaves.clear();
+        if count == 1 {
+            let mut shard = plain.to_vec();
+            self.seal_shard(FragmentId { block: header.block, index: 0 }, &mut shard, 0);
+            return SealedBlock { header: self.sign_header(header, &shard), fragments: Vec::new() };
+        }
+        let mut fragments = Vec::with_capacity(count);
+        for (index, shard) in plain.chunks(SHARD_PLAIN_BYTES).enumerate() {
+            let id = FragmentId { block: header.block, index: index as u8 };
+            let mut datagram = Vec::with_capacity(16 + shard.len() + TAG_BYTES);
+            encode_fragment(self.keys.tag, id, &mut datagram);
+            let shard_at = datagram.len();
+            datagram.extend_from_slice(shard);
+            self.seal_shard(id, &mut datagram, shard_at);
+            header.leaves.push(leaf(&datagram[shard_at..]));
+            fragments.push(VerifiedFragment { id, datagram: datagram.into(), shard_at });
+        }
+        SealedBlock { header: self.sign_header(header, &[]), fragments }
+    }
+
+    /// Signs a beacon; returns its datagram.
+    pub fn seal_beacon(&self, beacon: &Beacon) -> Bytes {
+        let mut out = Vec::with_capacity(160);
+        beacon.encode(self.keys.tag, &mut out);
+        self.sign(BEACON_CONTEXT, &mut out);
+        out.into()
+    }
+
+    /// Seals a catalogue and signs the offer of it.
+    ///
+    /// # Errors
+    /// [`DecodeError::Range`] names the field of the catalogue that no receiver would accept.
+    pub fn seal_offer(
+        &self,
+        catalogue: &Catalogue,
+        version: u64,
+        publisher: PeerId,
+    ) -> Result<Offer, DecodeError> {
+        let mut sealed = encode_catalogue(catalogue)?;
+        // Sealing fails only past 64 GiB (RFC 5116, section 5.1); the catalogue is capped at 60 KiB.
+        let _ = self.keys.catalogue.seal_in_place_append_tag(nonce(version, 0), Aad::empty(), &mut sealed);
+        let (key, epoch) = (self.keys.key, self.keys.epoch);
+        let mut offer =
+            Offer { key, epoch, version, publisher, sealed: sealed.into(), signature: [0; SIGNATURE_BYTES] };
+        let mut signed = Vec::with_capacity(128 + offer.sealed.len());
+        offer.encode_signed(&mut signed);
+        offer.signature = self.signing.sign(&self.keys.message(OFFER_CONTEXT, &signed)).to_bytes();
+        Ok(offer)
+    }
+
+    fn seal_shard(&self, id: FragmentId, buffer: &mut Vec<u8>, at: usize) {
+        let nonce = nonce(id.block.0, id.index);
+        let tag = self.keys.shards.seal_in_place_separate_tag(nonce, Aad::empty(), &mut buffer[at..]);
+        // As above: a shard has at most 1,008 bytes.
+        buffer.extend_from_slice(tag.as_ref().map_or(&[0; TAG_BYTES][..], |tag| tag.as_ref()));
+    }
+
+    fn sign_header(&self, header: BlockHeader, inline: &[u8]) -> VerifiedHeader {
+        let mut out =
+            Vec::with_capacity(34 + inline.len() + header.leaves.len() * LEAF_BYTES + SIGNATURE_BYTES);
+        header.encode(self.keys.tag, inline, &mut out);
+        let inline_at = out.len() - inline.len();
+        self.sign(BLOCK_CONTEXT, &mut out);
+        VerifiedHeader { header, datagram: out.into(), inline_at }
+    }
+
+    fn sign(&self, context: &[u8], out: &mut Vec<u8>) {
+        let signature = self.signing.sign(&self.keys.message(context, out));
+        out.extend_from_slice(&signature.to_bytes());
+    }
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer")
+            .field("key", &self.keys.key)
+            .field("epoch", &self.keys.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A block as it goes out.
+#[derive(Clone, Debug)]
+pub struct SealedBlock {
+    /// The signed header, with the only shard in it when there is one only.
+    pub header: VerifiedHeader,
+    /// The shards of a block of two or more.
+    pub fragments: Vec<VerifiedFragment>,
+}
+
+/// A block header whose signature was checked, or made, here.
+#[derive(Clone, Debug)]
+pub struct VerifiedHeader {
+    header: BlockHeader,
+    datagram: Bytes,
+    inline_at: usize,
+}
+
+impl VerifiedHeader {
+    /// Returns what it says.
+    pub fn header(&self) -> &BlockHeader {
+        &self.header
+    }
+
+    /// Returns the datagram, as it is sent on.
+    pub fn datagram(&self) -> &Bytes {
+        &self.datagram
+    }
+
+    /// Returns the shard that travels in the header's datagram.
+    pub fn inline_shard(&self) -> Option<&[u8]> {
+        let end = self.datagram.len().checked_sub(SIGNATURE_BYTES)?;
+        if self.header.is_inline() { self.datagram.get(self.inline_at..end) } else { None }
+    }
+
+    /// Verifies a fragment of this block by the hash of its shard.
+    ///
+    /// # Errors
+    /// [`VerifyError::Foreign`] when it belongs to another block, [`VerifyError::Leaf`] when it was altered.
+    pub fn verify(&self, view: FragmentView, datagram: Bytes) -> Result<VerifiedFragment, VerifyError> {
+        let named = self.header.leaves.get(usize::from(view.id.index));
+        let (Some(named), true) = (named, view.id.block == self.header.block) else {
+            return Err(VerifyError::Foreign);
+        };
+        match datagram.get(view.shard_at..) {
+            Some(shard) if leaf(shard) == *named && shard.len() == self.header.shard_bytes(view.id.index) => {
+                Ok(VerifiedFragment { id: view.id, datagram, shard_at: view.shard_at })
+            }
+            _ => Err(VerifyError::Leaf),
+        }
+    }
+}
+
+/// A fragment whose hash a verified header names.
+#[derive(Clone, Debug)]
+pub struct VerifiedFragment {
+    id: FragmentId,
+    datagram: Bytes,
+    shard_at: usize,
+}
+
+impl VerifiedFragment {
+    /// Returns its number.
+    pub fn id(&self) -> FragmentId {
+        self.id
+    }
+
+    /// Returns the datagram, as it is sent on.
+    pub fn datagram(&self) -> &Bytes {
+        &self.datagram
+    }
+
+    /// Returns the sealed shard.
+    pub fn shard(&self) -> &[u8] {
+        self.datagram.get(self.shard_at..).unwrap_or_default()
+    }
+}
+
+/// Hashes a sealed shard: the first 16 bytes of its BLAKE3.
+pub fn leaf(shard: &[u8]) -> Leaf {
+    let mut leaf = [0; LEAF_BYTES];
+    leaf.copy_from_slice(&blake3::hash(shard).as_bytes()[..LEAF_BYTES]);
+    leaf
+}
+
+fn nonce(number: u64, index: u8) -> Nonce {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    bytes[8] = index;
+    Nonce::assume_unique_for_key(bytes)
+}
+
+fn expand(secret: &hkdf::Prk, label: &[u8], epoch: Epoch) -> Result<LessSafeKey, VerifyError> {
+    let info = [label, &epoch.0.to_be_bytes()];
+    let okm = secret.expand(&info, &AES_128_GCM).map_err(|_| VerifyError::Sealed)?;
+    Ok(LessSafeKey::new(UnboundKey::from(okm)))
+}

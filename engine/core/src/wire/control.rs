@@ -1,0 +1,249 @@
+//! The messages of a session's reliable stream.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{DecodeError, Offer, Reader, put_varint};
+use crate::ids::{BlockId, GroupId, PeerId, STRIPES, StreamTag, Stripe};
+
+/// Most peers in one introduction.
+pub const INTRODUCED_MAX: usize = 16;
+
+/// Most streams that one neighbour may offer.
+pub const CARRIED_MAX: usize = 32;
+
+mod kind {
+    pub(super) const HELLO: u8 = 1;
+    pub(super) const OFFER: u8 = 2;
+    pub(super) const CHALLENGE: u8 = 3;
+    pub(super) const SUBSCRIBE: u8 = 4;
+    pub(super) const UNSUBSCRIBE: u8 = 5;
+    pub(super) const CHOKE: u8 = 6;
+    pub(super) const FINISHED: u8 = 7;
+    pub(super) const PEERS: u8 = 8;
+}
+
+/// A set of stripes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StripeMask(pub u8);
+
+impl StripeMask {
+    /// All stripes.
+    pub const ALL: Self = Self(u8::MAX);
+
+    /// Returns whether the stripe is in the set.
+    pub fn has(self, stripe: Stripe) -> bool {
+        self.0 >> stripe.0 & 1 == 1
+    }
+
+    /// Returns the set with the stripe.
+    pub fn with(self, stripe: Stripe) -> Self {
+        Self(self.0 | 1 << stripe.0)
+    }
+
+    /// Returns the set without the others.
+    pub fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    /// Returns whether the set is empty.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Returns how many stripes are in the set.
+    pub fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Returns the stripes in the set.
+    pub fn iter(self) -> impl Iterator<Item = Stripe> {
+        (0..STRIPES).map(Stripe).filter(move |stripe| self.has(*stripe))
+    }
+}
+
+/// Where a push begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeFrom {
+    /// At the newest random-access point that the pusher holds.
+    RandomAccess,
+    /// At this block.
+    Block(BlockId),
+}
+
+/// First message of each side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The group.
+    pub group: GroupId,
+    /// Keyed hash over both transport keys: its sender holds the group's secret.
+    pub proof: [u8; 32],
+}
+
+/// A message of the reliable stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Who is there.
+    Hello(Hello),
+    /// A stream that the sender carries.
+    Offer(Box<Offer>),
+    /// Asks for a beacon that names this nonce; relayed towards the publisher.
+    Challenge {
+        /// The stream.
+        tag: StreamTag,
+        /// Chosen at random by who wants proof.
+        nonce: u64,
+    },
+    /// Asks for stripes to be pushed.
+    Subscribe {
+        /// The stream.
+        tag: StreamTag,
+        /// Which stripes.
+        stripes: StripeMask,
+        /// From where on.
+        from: SubscribeFrom,
+        /// Age in ms past which the subscriber has no use for a fragment.
+        patience_ms: u32,
+    },
+    /// Asks for stripes to be pushed no longer.
+    Unsubscribe {
+        /// The stream.
+        tag: StreamTag,
+        /// Which stripes.
+        stripes: StripeMask,
+    },
+    /// Says that stripes are not, or no longer, pushed.
+    Choke {
+        /// The stream.
+        tag: StreamTag,
+        /// Which stripes.
+        stripes: StripeMask,
+    },
+    /// Introduces peers of the group.
+    Peers(Vec<(PeerId, SocketAddr)>),
+    /// Says that the sender has all it wants of a stream that ended.
+    Finished {
+        /// The stream.
+        tag: StreamTag,
+    },
+}
+
+impl Control {
+    /// Encodes the message, without length prefix.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Hello(hello) => {
+                out.push(kind::HELLO);
+                out.extend_from_slice(&hello.group.0);
+                out.extend_from_slice(&hello.proof);
+            }
+            Self::Offer(offer) => {
+                out.push(kind::OFFER);
+                offer.encode(&mut out);
+            }
+            Self::Challenge { tag, nonce } => {
+                put_tagged(&mut out, kind::CHALLENGE, *tag);
+                out.extend_from_slice(&nonce.to_be_bytes());
+            }
+            Self::Subscribe { tag, stripes, from, patience_ms } => {
+                put_tagged(&mut out, kind::SUBSCRIBE, *tag);
+                out.push(stripes.0);
+                let from = match from {
+                    SubscribeFrom::RandomAccess => 0,
+                    SubscribeFrom::Block(block) => block.0.saturating_add(1),
+                };
+                put_varint(&mut out, from);
+                put_varint(&mut out, u64::from(*patience_ms));
+            }
+            Self::Unsubscribe { tag, stripes } => put_stripes(&mut out, kind::UNSUBSCRIBE, *tag, *stripes),
+            Self::Choke { tag, stripes } => put_stripes(&mut out, kind::CHOKE, *tag, *stripes),
+            Self::Finished { tag } => put_tagged(&mut out, kind::FINISHED, *tag),
+            Self::Peers(peers) => {
+                out.push(kind::PEERS);
+                peers
+                    .iter()
+                    .take(INTRODUCED_MAX)
+                    .for_each(|(peer, address)| put_peer(&mut out, *peer, *address));
+            }
+        }
+        out
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for everything that is not exactly one well-formed message.
+    pub fn decode(message: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(message);
+        let kind = reader.u8()?;
+        let control = match kind {
+            kind::HELLO => Self::Hello(Hello { group: GroupId(reader.array()?), proof: reader.array()? }),
+            kind::OFFER => Self::Offer(Box::new(Offer::decode(&mut reader)?)),
+            kind::PEERS => Self::Peers(decode_peers(&mut reader)?),
+            _ => decode_tagged(kind, StreamTag(reader.array()?), &mut reader)?,
+        };
+        reader.end()?;
+        Ok(control)
+    }
+}
+
+fn decode_tagged(kind: u8, tag: StreamTag, reader: &mut Reader<'_>) -> Result<Control, DecodeError> {
+    Ok(match kind {
+        kind::CHALLENGE => Control::Challenge { tag, nonce: reader.u64()? },
+        kind::SUBSCRIBE => Control::Subscribe {
+            tag,
+            stripes: StripeMask(reader.u8()?),
+            from: match reader.varint()? {
+                0 => SubscribeFrom::RandomAccess,
+                next => SubscribeFrom::Block(BlockId(next - 1)),
+            },
+            patience_ms: u32::try_from(reader.varint()?).map_err(|_| DecodeError::Range("patience"))?,
+        },
+        kind::UNSUBSCRIBE => Control::Unsubscribe { tag, stripes: StripeMask(reader.u8()?) },
+        kind::CHOKE => Control::Choke { tag, stripes: StripeMask(reader.u8()?) },
+        kind::FINISHED => Control::Finished { tag },
+        other => return Err(DecodeError::UnknownKind(other)),
+    })
+}
+
+fn put_tagged(out: &mut Vec<u8>, kind: u8, tag: StreamTag) {
+    out.push(kind);
+    out.extend_from_slice(&tag.0);
+}
+
+fn put_stripes(out: &mut Vec<u8>, kind: u8, tag: StreamTag, stripes: StripeMask) {
+    put_tagged(out, kind, tag);
+    out.push(stripes.0);
+}
+
+fn put_peer(out: &mut Vec<u8>, peer: PeerId, address: SocketAddr) {
+    out.extend_from_slice(&peer.0);
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            out.push(4);
+            out.extend_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out.push(6);
+            out.extend_from_slice(&ip.octets());
+        }
+    }
+    out.extend_from_slice(&address.port().to_be_bytes());
+}
+
+fn decode_peers(reader: &mut Reader<'_>) -> Result<Vec<(PeerId, SocketAddr)>, DecodeError> {
+    let mut peers = Vec::new();
+    while reader.remaining() > 0 {
+        if peers.len() == INTRODUCED_MAX {
+            return Err(DecodeError::Range("introduced peers"));
+        }
+        let peer = PeerId(reader.array()?);
+        let ip = match reader.u8()? {
+            4 => IpAddr::from(reader.array::<4>()?),
+            6 => IpAddr::from(reader.array::<16>()?),
+            _ => return Err(DecodeError::Range("address family")),
+        };
+        peers.push((peer, SocketAddr::new(ip, u16::from_be_bytes(reader.array()?))));
+    }
+    Ok(peers)
+}

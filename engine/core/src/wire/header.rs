@@ -1,0 +1,175 @@
+//! The block header: what the publisher signs once for up to 62 shards.
+
+use std::time::Duration;
+
+use super::{
+    DecodeError, Reader, SHARD_BYTES, SHARDS_MAX, SIGNATURE_BYTES, TAG_BYTES, datagram::kind, put_varint,
+    put_zigzag,
+};
+use crate::ids::{BlockId, MediaTime, Priority, STRIPES, StreamTag, Stripe};
+
+/// Bytes of a leaf hash.
+pub const LEAF_BYTES: usize = 16;
+
+/// The first 16 bytes of BLAKE3 over a shard's ciphertext.
+pub type Leaf = [u8; LEAF_BYTES];
+
+/// Kind, tag, number, flags, counts, last length, close time, media time: each at its widest.
+const HEAD_BYTES_MAX: usize = 1 + 4 + 8 + 1 + 2 + 2 + 8 + 8;
+/// Largest header datagram, with 62 leaf hashes.
+pub(super) const HEADER_BYTES_MAX: usize = HEAD_BYTES_MAX + SHARDS_MAX * LEAF_BYTES + SIGNATURE_BYTES;
+const _: () = assert!(HEAD_BYTES_MAX + SHARD_BYTES + SIGNATURE_BYTES <= super::DATAGRAM_BYTES_MAX);
+
+/// Close and media times travel in units of 100 us: four bytes hold the first 29 hours.
+const TICK_MICROS: u64 = 100;
+
+const FLAG_CONTINUES: u8 = 0x20;
+const FLAG_RANDOM_ACCESS: u8 = 0x40;
+const FLAG_INLINE: u8 = 0x80;
+
+/// Everything a block header says, apart from its signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockHeader {
+    /// The block's number.
+    pub block: BlockId,
+    /// The stripe it is pushed on.
+    pub stripe: Stripe,
+    /// What is shed first.
+    pub priority: Priority,
+    /// Whether its bytes go on with the access unit that the block before it began.
+    pub continues: bool,
+    /// Whether it begins with a random-access point of the stream's lead track.
+    pub random_access: bool,
+    /// Data shards, 1 to 62.
+    pub data: u8,
+    /// Parity shards, 0 to 61; together with `data` at most 62.
+    pub parity: u8,
+    /// Ciphertext bytes of the last data shard, 17 to 1,024; all others have 1,024.
+    pub last_shard_bytes: u16,
+    /// When the block was closed, since the epoch began on the publisher's clock; kept to 100 us.
+    pub closed: Duration,
+    /// Presentation time of its first access unit; kept to 100 us.
+    pub media_time: MediaTime,
+    /// A hash for each shard, data before parity; empty when the only shard travels in the header's datagram.
+    pub leaves: Vec<Leaf>,
+}
+
+impl BlockHeader {
+    /// Returns the number of shards, parity included.
+    pub fn shards(&self) -> u8 {
+        self.data + self.parity
+    }
+
+    /// Returns whether the only shard travels in the header's datagram.
+    pub fn is_inline(&self) -> bool {
+        self.leaves.is_empty()
+    }
+
+    /// Returns the have-map word of a complete block.
+    pub fn full_word(&self) -> u64 {
+        (1 << self.shards()) - 1
+    }
+
+    /// Returns the ciphertext bytes of a shard; parity is as long as the longest data shard.
+    pub fn shard_bytes(&self, index: u8) -> usize {
+        if index + 1 == self.data || self.data == 1 {
+            usize::from(self.last_shard_bytes)
+        } else {
+            SHARD_BYTES
+        }
+    }
+
+    /// Appends the signed part of the datagram; `inline` is the only shard of a block without leaves.
+    pub fn encode(&self, tag: StreamTag, inline: &[u8], out: &mut Vec<u8>) {
+        out.push(kind::HEADER);
+        out.extend_from_slice(&tag.0);
+        put_varint(out, self.block.0);
+        let mut flags = self.stripe.0 & 0x07 | (self.priority as u8) << 3;
+        flags |= if self.continues { FLAG_CONTINUES } else { 0 };
+        flags |= if self.random_access { FLAG_RANDOM_ACCESS } else { 0 };
+        flags |= if self.is_inline() { FLAG_INLINE } else { 0 };
+        out.push(flags);
+        if !self.is_inline() {
+            out.extend_from_slice(&[self.data, self.parity]);
+            out.extend_from_slice(&self.last_shard_bytes.to_be_bytes());
+        }
+        put_varint(out, self.closed.as_micros() as u64 / TICK_MICROS);
+        put_zigzag(out, self.media_time.0.div_euclid(TICK_MICROS as i64));
+        if self.is_inline() {
+            out.extend_from_slice(inline);
+        } else {
+            self.leaves.iter().for_each(|leaf| out.extend_from_slice(leaf));
+        }
+    }
+
+    /// Reads a header datagram; returns the header, the offset of the inline shard (when there is one) and the
+    /// offset of the signature.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it is cut short, too long, or a field is out of range.
+    pub fn decode(datagram: &[u8]) -> Result<(Self, usize, usize), DecodeError> {
+        let signed = datagram.len().checked_sub(SIGNATURE_BYTES).ok_or(DecodeError::Truncated)?;
+        let mut reader = Reader::new(&datagram[..signed]);
+        match reader.u8()? {
+            kind::HEADER => {}
+            other => return Err(DecodeError::UnknownKind(other)),
+        }
+        reader.take(4)?;
+        let block = BlockId(reader.varint()?);
+        let flags = reader.u8()?;
+        let inline = flags & FLAG_INLINE != 0;
+        let (data, parity, last) = if inline { (1, 0, 0) } else { read_counts(&mut reader)? };
+        let closed_ticks = reader.varint()?;
+        let media_ticks = reader.zigzag()?;
+        let body_at = signed - reader.remaining();
+        let mut header = Self {
+            block,
+            stripe: Stripe(flags & (STRIPES - 1)),
+            priority: read_priority(flags >> 3 & 0x03)?,
+            continues: flags & FLAG_CONTINUES != 0,
+            random_access: flags & FLAG_RANDOM_ACCESS != 0,
+            data,
+            parity,
+            last_shard_bytes: last,
+            closed: Duration::from_micros(closed_ticks.saturating_mul(TICK_MICROS)),
+            media_time: MediaTime(media_ticks.saturating_mul(TICK_MICROS as i64)),
+            leaves: Vec::new(),
+        };
+        if inline {
+            header.last_shard_bytes = check_shard_bytes(reader.remaining())?;
+        } else {
+            header.leaves.reserve_exact(usize::from(header.shards()));
+            for _ in 0..header.shards() {
+                header.leaves.push(reader.array()?);
+            }
+            reader.end()?;
+        }
+        Ok((header, body_at, signed))
+    }
+}
+
+fn read_counts(reader: &mut Reader<'_>) -> Result<(u8, u8, u16), DecodeError> {
+    let (data, parity) = (reader.u8()?, reader.u8()?);
+    if data == 0 || usize::from(data) + usize::from(parity) > SHARDS_MAX {
+        return Err(DecodeError::Range("shard counts"));
+    }
+    let last = u16::from_be_bytes(reader.array()?);
+    Ok((data, parity, check_shard_bytes(usize::from(last))?))
+}
+
+fn check_shard_bytes(count: usize) -> Result<u16, DecodeError> {
+    if (TAG_BYTES + 1..=SHARD_BYTES).contains(&count) {
+        Ok(count as u16)
+    } else {
+        Err(DecodeError::Range("shard length"))
+    }
+}
+
+fn read_priority(bits: u8) -> Result<Priority, DecodeError> {
+    match bits {
+        0 => Ok(Priority::Essential),
+        1 => Ok(Priority::Reference),
+        2 => Ok(Priority::Disposable),
+        _ => Err(DecodeError::Range("priority")),
+    }
+}
