@@ -29,6 +29,8 @@ pub enum Input {
         peer: PeerId,
         /// Whether this node dialled.
         dialed: bool,
+        /// Where the peer was seen, so that it can be introduced to others; `None` behind a relay.
+        remote: Option<SocketAddr>,
         /// Largest datagram payload in bytes that the path carries.
         datagram_bytes_max: usize,
     },

@@ -101,6 +101,12 @@ impl Node {
         Vec::new()
     }
 
+    /// Returns whether an ended stream is still being handed to neighbours, at most 5 s: a driver that was asked to
+    /// close goes on until this is false.
+    pub fn lingers(&self) -> bool {
+        false
+    }
+
     /// Returns how the node was configured.
     pub fn config(&self) -> &NodeConfig {
         &self.config
