@@ -1,0 +1,32 @@
+# Every command sets up what it needs: a fresh Debian or Ubuntu with a Rust toolchain is enough.
+
+.PHONY: help setup build demo test lab bench audit
+
+help:
+	@echo 'make demo    publish the sample clip and watch it with three viewers, 20 s'
+	@echo 'make test    everything that must hold; .ci/run is the same'
+	@echo 'make lab     full tables of the LAN lab (root)'
+	@echo 'make bench   criterion benches of every stage of the path'
+	@echo 'make build   the release binary, target/release/swarmcast'
+	@echo 'make audit   known vulnerabilities of the dependencies (needs the network)'
+
+setup:
+	@.ci/setup
+
+build: setup
+	@cargo build --release --locked -p swarmcast-cli
+
+demo: build
+	@.ci/demo
+
+test: setup
+	@.ci/test
+
+lab: build
+	@.ci/lab
+
+bench: setup
+	@cargo bench --locked -p swarmcast-benches
+
+audit: setup
+	@. .ci/env && cargo deny check advisories
