@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::catalogue::AccessUnit;
-use crate::ids::{FragmentId, MediaTime, Now, Priority};
+use crate::catalogue::{AccessUnit, TRACKS_MAX};
+use crate::ids::{BlockId, FragmentId, MediaTime, Now, Priority};
 use crate::seal::{EpochKeys, VerifyError};
 use crate::wire::{
     BlockHeader, DecodeError, RECORD_HEAD_BYTES_MAX, Record, RecordReader, RecordWriter, SHARD_PLAIN_BYTES,
@@ -56,6 +56,8 @@ pub struct Submission {
 #[derive(Debug)]
 struct Open {
     draft: Draft,
+    /// A bit for each track that has a unit in it.
+    tracks: u32,
     writer: RecordWriter,
     close_at: Now,
 }
@@ -69,6 +71,7 @@ pub struct Cutter {
 impl Cutter {
     /// Adds an access unit. `more` says that another is already waiting. Blocks that close are appended to `out`.
     pub fn push(&mut self, now: Now, work: &Submission, more: bool, out: &mut Vec<Draft>) {
+        self.close_same_track(work, out);
         let slot = &mut self.open[work.priority as usize];
         let record_bytes = RECORD_HEAD_BYTES_MAX + work.unit.payload.len();
         let small = work.unit.payload.len() < SMALL_UNIT_BYTES;
@@ -89,15 +92,27 @@ impl Cutter {
                 media_time: work.media_time,
                 plain: Vec::with_capacity(record_bytes),
             },
+            tracks: 0,
             writer: RecordWriter::new(),
             close_at: now.after(SMALL_UNIT_WAIT),
         });
+        open.tracks |= track_bit(work);
         open.writer.put(&work.unit, &mut open.draft.plain);
         open.draft.plain.extend_from_slice(&work.unit.payload);
         if !small {
             open.close_at = open.close_at.min(if more { now.after(BLOCK_DURATION_MAX) } else { now });
         }
         self.close_due(now, out);
+    }
+
+    /// Units of a track stay in order: a droppable picture that waits for company goes out before the next reference.
+    fn close_same_track(&mut self, work: &Submission, out: &mut Vec<Draft>) {
+        for (slot, open) in self.open.iter_mut().enumerate() {
+            let holds_track = open.as_ref().is_some_and(|open| open.tracks & track_bit(work) != 0);
+            if slot != work.priority as usize && holds_track {
+                out.extend(open.take().map(|open| open.draft));
+            }
+        }
     }
 
     /// Closes the blocks whose time has come.
@@ -118,6 +133,10 @@ impl Cutter {
     pub fn next_timeout(&self) -> Option<Now> {
         self.open.iter().flatten().map(|open| open.close_at).min()
     }
+}
+
+fn track_bit(work: &Submission) -> u32 {
+    1 << (usize::from(work.unit.track.0) % TRACKS_MAX)
 }
 
 /// Small units stay within one shard, so that their block fits its header's datagram.
@@ -153,11 +172,13 @@ pub enum JoinError {
     Sequence,
 }
 
+/// An access unit whose next block is still to come.
 #[derive(Debug)]
 struct Partial {
     record: Record,
     payload_at: usize,
     plain: Vec<u8>,
+    next: BlockId,
 }
 
 /// Opens blocks in their order and joins their records to access units.
@@ -167,7 +188,8 @@ pub struct Joiner {
 }
 
 impl Joiner {
-    /// Opens a complete block that follows the last one and appends the access units that it completes.
+    /// Opens a complete block that follows the last one and appends the access units that it completes. `shards` are its
+    /// data shards in order.
     ///
     /// # Errors
     /// [`JoinError`] when the block holds no such thing; access units before the fault are kept.
@@ -179,19 +201,24 @@ impl Joiner {
         out: &mut Vec<AccessUnit>,
     ) -> Result<(), JoinError> {
         let begun = self.partial.take();
-        if header.continues != begun.is_some() {
+        if header.continues != begun.as_ref().is_some_and(|begun| begun.next == header.block) {
             return Err(JoinError::Sequence);
         }
         let (record, mut plain) = match begun {
-            Some(Partial { record, payload_at, plain }) => (Some((record, payload_at)), plain),
-            None => (None, Vec::with_capacity(usize::from(header.data) * SHARD_PLAIN_BYTES)),
+            Some(begun) if header.continues => (Some((begun.record, begun.payload_at)), begun.plain),
+            _ => (None, Vec::with_capacity(usize::from(header.data) * SHARD_PLAIN_BYTES)),
         };
+        let mut opened = 0;
         for (index, shard) in (0..header.data).zip(shards) {
             keys.open(FragmentId { block: header.block, index }, shard, &mut plain)?;
+            opened += 1;
+        }
+        if opened != header.data {
+            return Err(JoinError::Sequence);
         }
         match record {
-            Some((record, payload_at)) => self.go_on(record, payload_at, plain, out),
-            None => self.read_records(plain, out),
+            Some((record, payload_at)) => self.go_on(header.block, record, payload_at, plain, out),
+            None => self.read_records(header.block, plain, out),
         }
     }
 
@@ -202,6 +229,7 @@ impl Joiner {
 
     fn go_on(
         &mut self,
+        block: BlockId,
         record: Record,
         payload_at: usize,
         plain: Vec<u8>,
@@ -209,14 +237,21 @@ impl Joiner {
     ) -> Result<(), JoinError> {
         let end = payload_at + record.bytes;
         match plain.len().cmp(&end) {
-            std::cmp::Ordering::Less => self.partial = Some(Partial { record, payload_at, plain }),
+            std::cmp::Ordering::Less => {
+                self.partial = Some(Partial { record, payload_at, plain, next: block.next() });
+            }
             std::cmp::Ordering::Equal => out.push(unit(record, Bytes::from(plain).slice(payload_at..end))),
             std::cmp::Ordering::Greater => return Err(JoinError::Sequence),
         }
         Ok(())
     }
 
-    fn read_records(&mut self, plain: Vec<u8>, out: &mut Vec<AccessUnit>) -> Result<(), JoinError> {
+    fn read_records(
+        &mut self,
+        block: BlockId,
+        plain: Vec<u8>,
+        out: &mut Vec<AccessUnit>,
+    ) -> Result<(), JoinError> {
         let mut records = Vec::new();
         let mut reader = RecordReader::new(&plain);
         let mut outcome = Ok(());
@@ -233,7 +268,7 @@ impl Joiner {
         if let [(record, payload_at)] = records[..]
             && payload_at + record.bytes > plain.len()
         {
-            return self.go_on(record, payload_at, plain, out);
+            return self.go_on(block, record, payload_at, plain, out);
         }
         let plain = Bytes::from(plain);
         for (record, at) in records {

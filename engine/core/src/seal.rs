@@ -314,10 +314,11 @@ impl VerifiedHeader {
     /// Verifies a fragment of this block by the hash of its shard.
     ///
     /// # Errors
-    /// [`VerifyError::Foreign`] when it belongs to another block, [`VerifyError::Leaf`] when it was altered.
+    /// [`VerifyError::Foreign`] when it belongs to another stream or block, [`VerifyError::Leaf`] when it was altered.
     pub fn verify(&self, view: FragmentView, datagram: Bytes) -> Result<VerifiedFragment, VerifyError> {
         let named = self.header.leaves.get(usize::from(view.id.index));
-        let (Some(named), true) = (named, view.id.block == self.header.block) else {
+        let same_stream = datagram.get(1..5) == self.datagram.get(1..5);
+        let (Some(named), true) = (named, same_stream && view.id.block == self.header.block) else {
             return Err(VerifyError::Foreign);
         };
         match datagram.get(view.shard_at..) {

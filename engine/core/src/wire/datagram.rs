@@ -1,6 +1,6 @@
 //! The datagrams: header, fragment, beacon, have-map, pull and nack.
 
-use super::{DecodeError, Reader, SHARD_BYTES, SHARDS_MAX, TAG_BYTES, put_varint};
+use super::{DecodeError, Reader, SHARD_BYTES, SHARDS_MAX, TAG_BYTES, put_prefixed, put_varint};
 use crate::ids::{BlockId, FragmentId, STRIPES, StreamTag};
 
 /// First byte of a datagram: wire version 1 in the high nibble.
@@ -143,17 +143,18 @@ impl Datagram {
         encode_wants(kind::SHED, tag, wants)
     }
 
-    /// Encodes a have-map.
+    /// Encodes a have-map; what it says of blocks past [`HAVE_BLOCKS_MAX`] is left out.
     pub fn encode_have(tag: StreamTag, map: &HaveMap) -> Vec<u8> {
-        let mut out = Vec::with_capacity(32 + map.complete.len() + 10 * map.partial.len());
+        let complete = &map.complete[..map.complete.len().min(HAVE_BLOCKS_MAX / 8)];
+        let mut out = Vec::with_capacity(48 + complete.len() + 10 * map.partial.len());
         put_head(&mut out, kind::HAVE, tag);
-        map.depths.chunks_exact(2).for_each(|pair| out.push(pair[0] | pair[1] << 4));
+        map.depths.chunks_exact(2).for_each(|pair| out.push(pair[0] & 0x0f | pair[1] << 4));
         put_varint(&mut out, map.beacon_ms);
         put_varint(&mut out, map.oldest.0);
         put_varint(&mut out, map.base.0.saturating_sub(map.oldest.0));
-        put_varint(&mut out, map.complete.len() as u64);
-        out.extend_from_slice(&map.complete);
-        for (offset, word) in map.partial.iter().take(PARTIALS_MAX) {
+        put_prefixed(&mut out, complete);
+        let partial = map.partial.iter().filter(|(offset, _)| usize::from(*offset) < HAVE_BLOCKS_MAX);
+        for (offset, word) in partial.take(PARTIALS_MAX) {
             put_varint(&mut out, u64::from(*offset));
             out.extend_from_slice(&word.to_be_bytes());
         }

@@ -72,7 +72,7 @@ impl BlockHeader {
 
     /// Returns the ciphertext bytes of a shard; parity is as long as the longest data shard.
     pub fn shard_bytes(&self, index: u8) -> usize {
-        if index + 1 == self.data || self.data == 1 {
+        if self.data == 1 || index.checked_add(1) == Some(self.data) {
             usize::from(self.last_shard_bytes)
         } else {
             SHARD_BYTES

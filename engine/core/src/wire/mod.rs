@@ -18,7 +18,9 @@ pub use datagram::{
 };
 pub use header::{BlockHeader, LEAF_BYTES, Leaf};
 pub use offer::{Offer, decode_catalogue, encode_catalogue};
-pub use record::{RECORD_HEAD_BYTES_MAX, Record, RecordReader, RecordWriter};
+pub use record::{
+    RECORD_HEAD_BYTES_MAX, Record, RecordReader, RecordWriter, TIMESTAMP_TICKS_MAX, is_carried,
+};
 
 /// Most bytes of ciphertext in a shard, its 16-byte tag included.
 pub const SHARD_BYTES: usize = 1024;

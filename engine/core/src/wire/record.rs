@@ -3,6 +3,18 @@
 use super::{DecodeError, Reader, put_varint, put_zigzag};
 use crate::catalogue::{ACCESS_UNIT_BYTES_MAX, AccessUnit, TRACKS_MAX, TrackId};
 
+/// Largest magnitude of a timestamp: the difference of two still fits a zigzag integer.
+pub const TIMESTAMP_TICKS_MAX: i64 = (1 << 60) - 1;
+
+/// Returns whether an access unit travels exactly as it is: its track, timestamps and length are within their limits.
+pub fn is_carried(unit: &AccessUnit) -> bool {
+    let in_range = |ticks: i64| (-TIMESTAMP_TICKS_MAX..=TIMESTAMP_TICKS_MAX).contains(&ticks);
+    usize::from(unit.track.0) < TRACKS_MAX
+        && in_range(unit.dts)
+        && in_range(unit.pts)
+        && unit.payload.len() <= ACCESS_UNIT_BYTES_MAX
+}
+
 /// Track and flags, two timestamps, duration and length at their widest.
 pub const RECORD_HEAD_BYTES_MAX: usize = 1 + 8 + 8 + 8 + 8;
 
