@@ -11,7 +11,7 @@ use ring::hkdf;
 
 use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
-use crate::ids::{Epoch, FragmentId, PeerId, StreamKey, StreamTag};
+use crate::ids::{Epoch, FragmentId, GroupId, PeerId, StreamKey, StreamTag};
 use crate::wire::{
     Beacon, BlockHeader, DecodeError, FragmentView, LEAF_BYTES, Leaf, Offer, SHARD_PLAIN_BYTES,
     SIGNATURE_BYTES, TAG_BYTES, decode_catalogue, encode_catalogue, encode_fragment,
@@ -45,6 +45,7 @@ pub enum VerifyError {
 /// Keys of one stream in one epoch, as every member of the group derives them.
 #[derive(Clone, Debug)]
 pub struct EpochKeys {
+    group: GroupId,
     key: StreamKey,
     epoch: Epoch,
     tag: StreamTag,
@@ -62,10 +63,12 @@ impl EpochKeys {
         let verifying = VerifyingKey::from_bytes(&key.0).map_err(|_| VerifyError::Signature)?;
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &key.0).extract(group.secret());
         let mut named = blake3::Hasher::new_derive_key("swarmcast 2026 stream tag");
-        named.update(&key.0).update(&epoch.0.to_be_bytes());
+        let id = group.id();
+        named.update(&id.0).update(&key.0).update(&epoch.0.to_be_bytes());
         let mut tag = [0; 4];
         tag.copy_from_slice(&named.finalize().as_bytes()[..4]);
         Ok(Self {
+            group: id,
             key,
             epoch,
             tag: StreamTag(tag),
@@ -163,7 +166,7 @@ impl EpochKeys {
 
     fn message(&self, context: &[u8], body: &[u8]) -> Vec<u8> {
         let epoch = self.epoch.0.to_be_bytes();
-        [context, &self.key.0, &epoch, body].concat()
+        [context, &self.group.0, &self.key.0, &epoch, body].concat()
     }
 }
 
