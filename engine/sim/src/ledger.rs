@@ -1,0 +1,137 @@
+//! What was published, so that oracles can judge what is delivered.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use swarmcast_core::catalogue::{AccessUnit, Catalogue, TimeBase, TrackId};
+use swarmcast_core::ids::{Epoch, StreamHandle, StreamKey};
+
+use crate::network::HostId;
+use crate::workload;
+
+/// One published access unit without its payload, which can be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) dts: i64,
+    pub(crate) pts: i64,
+    pub(crate) duration: u32,
+    pub(crate) key: bool,
+    pub(crate) disposable: bool,
+    pub(crate) bytes: usize,
+    /// True time of its publication.
+    pub(crate) at: Duration,
+    /// Its place among all units of the stream.
+    pub(crate) order: u64,
+}
+
+/// One run of a stream.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) host: HostId,
+    pub(crate) handle: StreamHandle,
+    pub(crate) epoch: Epoch,
+    pub(crate) key: Option<StreamKey>,
+    pub(crate) catalogue: Catalogue,
+    /// True time at which the publisher ended the stream.
+    pub(crate) ended: Option<Duration>,
+    /// True time at which the publisher vanished without a word.
+    pub(crate) vanished: Option<Duration>,
+    salt: u64,
+    tracks: BTreeMap<TrackId, Vec<Record>>,
+    count: u64,
+    bytes: u64,
+}
+
+impl Run {
+    pub(crate) fn track(&self, track: TrackId) -> &[Record] {
+        self.tracks.get(&track).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = (TrackId, &[Record])> {
+        self.tracks.iter().map(|(track, records)| (*track, records.as_slice()))
+    }
+
+    pub(crate) fn time_base(&self, track: TrackId) -> TimeBase {
+        self.catalogue.track(track).map_or(TimeBase::MICROS, |track| track.time_base)
+    }
+
+    /// Returns the number of access units and of their payload bytes so far.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.count, self.bytes)
+    }
+
+    /// Returns the unit's number and record when it is exactly what was published.
+    pub(crate) fn identify(&self, unit: &AccessUnit) -> Option<(u64, Record)> {
+        let index = workload::index_of(&unit.payload)?;
+        let record = *self.track(unit.track).get(usize::try_from(index).ok()?)?;
+        let expected = AccessUnit {
+            track: unit.track,
+            dts: record.dts,
+            pts: record.pts,
+            duration: record.duration,
+            key: record.key,
+            disposable: record.disposable,
+            payload: workload::payload(self.salt, unit.track, index, record.bytes),
+        };
+        (expected == *unit).then_some((index, record))
+    }
+}
+
+/// All runs of all streams of a world.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    runs: Vec<Run>,
+}
+
+impl Ledger {
+    pub(crate) fn open(
+        &mut self,
+        host: HostId,
+        handle: StreamHandle,
+        epoch: Epoch,
+        catalogue: Catalogue,
+        salt: u64,
+    ) {
+        self.runs.push(Run {
+            host,
+            handle,
+            epoch,
+            key: None,
+            catalogue,
+            ended: None,
+            vanished: None,
+            salt,
+            tracks: BTreeMap::new(),
+            count: 0,
+            bytes: 0,
+        });
+    }
+
+    pub(crate) fn record(&mut self, host: HostId, unit: &AccessUnit, at: Duration) {
+        let Some(run) = self.runs.iter_mut().rev().find(|run| run.host == host) else { return };
+        run.tracks.entry(unit.track).or_default().push(Record {
+            dts: unit.dts,
+            pts: unit.pts,
+            duration: unit.duration,
+            key: unit.key,
+            disposable: unit.disposable,
+            bytes: unit.payload.len(),
+            at,
+            order: run.count,
+        });
+        run.count += 1;
+        run.bytes += unit.payload.len() as u64;
+    }
+
+    pub(crate) fn run_of(&mut self, host: HostId) -> Option<&mut Run> {
+        self.runs.iter_mut().rev().find(|run| run.host == host)
+    }
+
+    pub(crate) fn find(&self, key: StreamKey, epoch: Epoch) -> Option<&Run> {
+        self.runs.iter().find(|run| run.key == Some(key) && run.epoch == epoch)
+    }
+
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+}

@@ -1,0 +1,246 @@
+//! What a run measured, in the lab's terms.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use swarmcast_core::node::CloseCause;
+use swarmcast_core::stats::StreamStats;
+
+use crate::network::{HostId, Traffic};
+use crate::oracle::Violation;
+use crate::trace::Digest;
+use crate::world::{STREAM, World};
+
+/// What a host was there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It published.
+    Publisher,
+    /// It watched.
+    Viewer,
+    /// It did harm.
+    Hostile,
+}
+
+/// Order statistics of a set of durations; zero when there were none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quantiles {
+    /// Half are at most this.
+    pub p50: Duration,
+    /// 95 of 100 are at most this.
+    pub p95: Duration,
+    /// 99 of 100 are at most this.
+    pub p99: Duration,
+    /// All are at most this.
+    pub max: Duration,
+}
+
+impl Quantiles {
+    /// Computes them.
+    pub fn of(mut values: Vec<Duration>) -> Self {
+        values.sort_unstable();
+        let at = |percent: usize| {
+            let rank = (values.len() * percent).div_ceil(100).max(1) - 1;
+            values.get(rank).copied().unwrap_or_default()
+        };
+        Self { p50: at(50), p95: at(95), p99: at(99), max: at(100) }
+    }
+}
+
+/// One host's figures.
+#[derive(Clone, Debug)]
+pub struct HostReport {
+    /// Which host.
+    pub host: HostId,
+    /// What for.
+    pub role: Role,
+    /// Whether its process ran at the end.
+    pub alive: bool,
+    /// Whether it was cut or paused in between.
+    pub disturbed: bool,
+    /// The core's counters.
+    pub stats: StreamStats,
+    /// What it sent.
+    pub sent: Traffic,
+    /// Access units delivered to it.
+    pub units: u64,
+    /// Access units behind its first random-access point that it did not get.
+    pub missing: u64,
+    /// New runs of the publisher that it followed.
+    pub resets: u64,
+    /// From `Subscribe` to the first access unit.
+    pub joined: Option<Duration>,
+    /// From publication to delivery.
+    pub latency: Quantiles,
+    /// Why its subscription ended.
+    pub closed: Option<CloseCause>,
+    /// Inputs that its process handled.
+    pub inputs: u64,
+}
+
+/// A whole run's figures.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Seed of the world.
+    pub seed: u64,
+    /// Hash over everything that happened.
+    pub digest: Digest,
+    /// Steps that happened.
+    pub steps: u64,
+    /// True time that passed.
+    pub duration: Duration,
+    /// All hosts, in their order.
+    pub hosts: Vec<HostReport>,
+    /// What went between each two hosts.
+    pub links: BTreeMap<(HostId, HostId), Traffic>,
+    /// Payload bytes that all publishers published.
+    pub published_bytes: u64,
+    /// Access units that all publishers published.
+    pub published_units: u64,
+    /// Rules that were broken.
+    pub violations: Vec<Violation>,
+}
+
+impl Report {
+    /// Gathers the figures of a world at its end.
+    pub fn of(world: &World, seed: u64) -> Self {
+        let totals = world.ledger().runs().iter().map(crate::ledger::Run::totals);
+        let (published_units, published_bytes) = totals.fold((0, 0), |(n, b), (m, c)| (n + m, b + c));
+        Self {
+            seed,
+            digest: world.digest(),
+            steps: world.steps(),
+            duration: world.now(),
+            hosts: (0..world.hosts().len()).map(|index| host_report(world, index)).collect(),
+            links: world.traffic().clone(),
+            published_bytes,
+            published_units,
+            violations: world.violations().to_vec(),
+        }
+    }
+
+    /// Returns the honest viewers.
+    pub fn viewers(&self) -> impl Iterator<Item = &HostReport> {
+        self.hosts.iter().filter(|host| host.role == Role::Viewer)
+    }
+
+    /// Returns the access units that viewers did not get, and the sum of those and of what they got.
+    pub fn missing(&self) -> (u64, u64) {
+        self.viewers()
+            .fold((0, 0), |(missing, all), host| (missing + host.missing, all + host.missing + host.units))
+    }
+
+    /// Returns the bytes that publishers put on their wires over the payload bytes that they published.
+    pub fn upload_ratio(&self) -> f64 {
+        let publishers = self.hosts.iter().filter(|host| host.role == Role::Publisher);
+        ratio(publishers.map(|host| host.sent.wire_bytes).sum(), self.published_bytes)
+    }
+
+    /// Returns the share of received fragments that were there already.
+    pub fn duplicate_share(&self) -> f64 {
+        let sum = |of: fn(&StreamStats) -> u64| self.viewers().map(|host| of(&host.stats)).sum::<u64>();
+        let received = sum(|s| s.fragments_pushed_from_peers + s.fragments_requested_from_peers);
+        ratio(sum(|s| s.duplicate), received)
+    }
+
+    /// Returns the share of received bytes that were no fragments.
+    pub fn control_share(&self) -> f64 {
+        let sum = |of: fn(&StreamStats) -> u64| self.viewers().map(|host| of(&host.stats)).sum::<u64>();
+        let control = sum(|s| s.control_bytes_from_peers);
+        ratio(control, control + sum(|s| s.bytes_pushed_from_peers + s.bytes_requested_from_peers))
+    }
+
+    /// Returns the times from `Subscribe` to the first access unit of those that got one.
+    pub fn joins(&self) -> Quantiles {
+        Quantiles::of(self.viewers().filter_map(|host| host.joined).collect())
+    }
+}
+
+fn host_report(world: &World, index: usize) -> HostReport {
+    let host = &world.hosts()[index];
+    let role = match () {
+        () if host.is_hostile => Role::Hostile,
+        () if !host.publications.is_empty() => Role::Publisher,
+        () => Role::Viewer,
+    };
+    let subscriptions = &host.subscriptions;
+    HostReport {
+        host: host.id,
+        role,
+        alive: host.is_running(),
+        disturbed: host.disturbed_at.is_some(),
+        stats: world.stats(host.id, STREAM).unwrap_or_default(),
+        sent: world.sent_by(host.id),
+        units: subscriptions.iter().map(|s| s.units).sum(),
+        missing: subscriptions.iter().map(|s| s.missing).sum(),
+        resets: subscriptions.iter().map(|s| s.resets).sum(),
+        joined: subscriptions.first().and_then(|s| Some(s.first_at?.saturating_sub(s.subscribed_at))),
+        latency: Quantiles::of(subscriptions.iter().flat_map(|s| s.latencies.iter().copied()).collect()),
+        closed: subscriptions.last().and_then(|s| s.closed),
+        inputs: host.inputs,
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (missing, all) = self.missing();
+        let (seed, digest, steps, joins) = (self.seed, self.digest, self.steps, self.joins());
+        writeln!(f, "seed {seed}, {:?}, {steps} steps, digest {digest}", self.duration)?;
+        writeln!(
+            f,
+            "upload {:.2} x, duplicates {:.2} %, control {:.2} %, missing {missing} of {all}, joins p50 {:.0} ms p95 {:.0} ms",
+            self.upload_ratio(),
+            self.duplicate_share() * 100.0,
+            self.control_share() * 100.0,
+            ms(joins.p50),
+            ms(joins.p95),
+        )?;
+        writeln!(
+            f,
+            "{:>5} {:>9} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>5} {:>5}",
+            "host",
+            "role",
+            "join ms",
+            "units",
+            "missing",
+            "p50 ms",
+            "p99 ms",
+            "sent MB",
+            "dup",
+            "repaired",
+            "lost",
+            "nbrs",
+            "supp"
+        )?;
+        for host in &self.hosts {
+            let joined = host.joined.map_or_else(|| "-".to_owned(), |d| format!("{:.0}", ms(d)));
+            let role = format!("{:?}{}", host.role, if host.alive { "" } else { "+" });
+            let stats = &host.stats;
+            writeln!(
+                f,
+                "{:>5} {role:>9} {joined:>7} {:>7} {:>7} {:>8.1} {:>8.1} {:>8.2} {:>8} {:>8} {:>8} {:>5} {:>5}",
+                host.host.to_string(),
+                host.units,
+                host.missing,
+                ms(host.latency.p50),
+                ms(host.latency.p99),
+                host.sent.wire_bytes as f64 / 1e6,
+                stats.duplicate,
+                stats.repaired,
+                stats.lost,
+                stats.neighbours,
+                stats.suppliers,
+            )?;
+        }
+        self.violations.iter().try_for_each(|violation| writeln!(f, "BROKEN: {violation}"))
+    }
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}

@@ -1,0 +1,182 @@
+//! Whole scenarios: one publisher, viewers, a network, misfortune; built, run and judged in one call.
+
+use std::time::Duration;
+
+use swarmcast_core::group::GroupError;
+
+use crate::dice::Dice;
+use crate::hostile::Script;
+use crate::link::{LinkModel, LossModel, RateModel};
+use crate::network::HostId;
+use crate::report::Report;
+use crate::workload::{AudioModel, VideoModel, Workload};
+use crate::world::{Deed, HostConfig, World, WorldConfig};
+
+/// The publisher of every scenario.
+pub const PUBLISHER: HostId = HostId(0);
+
+/// A scenario. Hosts are numbered in the order of their joining: publisher, hostile members, viewers.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Seed, links, transport and clocks.
+    pub world: WorldConfig,
+    /// True time that it takes.
+    pub duration: Duration,
+    /// Honest viewers.
+    pub viewers: u32,
+    /// What is published.
+    pub workload: Workload,
+    /// Playout delay of all viewers.
+    pub playout_delay: Duration,
+    /// Access line of all hosts.
+    pub host: HostConfig,
+    /// Viewers join within this time, evenly spread.
+    pub join_spread: Duration,
+    /// Share of the viewers that leave, are killed or stopped for a while; who goes is replaced.
+    pub churn: f64,
+    /// Members that do harm.
+    pub hostile: Vec<Script>,
+    /// What else happens, and when.
+    pub deeds: Vec<(Duration, Deed)>,
+}
+
+impl Scenario {
+    /// Time at which hostile members join, so that viewers find them there.
+    const HOSTILE_JOIN: Duration = Duration::from_millis(300);
+    /// Time at which the first viewer joins: the publisher is announced and runs.
+    pub const FIRST_JOIN: Duration = Duration::from_millis(600);
+
+    /// Returns a clean LAN with `viewers` viewers of 1 Mbit/s for 10 s.
+    pub fn new(seed: u64, viewers: u32) -> Self {
+        Self {
+            world: WorldConfig::new(seed),
+            duration: Duration::from_secs(10),
+            viewers,
+            workload: Workload::television(1_000_000),
+            playout_delay: Duration::from_secs(1),
+            host: HostConfig::default(),
+            join_spread: Duration::from_millis(500),
+            churn: 0.0,
+            hostile: Vec::new(),
+            deeds: Vec::new(),
+        }
+    }
+
+    /// Draws a scenario: 2 to 24 viewers, any loss up to 10 %, delay, churn and access lines wide enough.
+    pub fn random(seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x5ce7_a210);
+        let ms = |dice: &mut Dice, low, high| {
+            dice.duration(Duration::from_millis(low), Duration::from_millis(high))
+        };
+        let mut scenario = Self::new(seed, 2 + dice.below(23) as u32);
+        let share = dice.between(0, 100) as f64 / 1_000.0;
+        let link = &mut scenario.world.link;
+        link.latency = ms(&mut dice, 0, 30);
+        link.jitter = ms(&mut dice, 0, 20);
+        link.loss = match dice.below(3) {
+            0 => LossModel::None,
+            1 => LossModel::Random(share),
+            _ => LossModel::Bursty { worsens: share * 0.2, recovers: 0.2, good: 0.0, bad: 0.8 },
+        };
+        link.reorder = dice.between(0, 30) as f64 / 1_000.0;
+        link.duplicate = dice.between(0, 20) as f64 / 1_000.0;
+        scenario.world.drift_ppm_max = dice.below(101) as u32;
+        scenario.duration = ms(&mut dice, 5_000, 12_000);
+        scenario.join_spread = ms(&mut dice, 0, 3_000);
+        scenario.playout_delay = ms(&mut dice, 800, 2_500);
+        scenario.churn = dice.between(0, 40) as f64 / 100.0;
+        scenario.workload = random_workload(&mut dice);
+        let rate = scenario.workload.bits_per_second() * dice.between(8, 40).unsigned_abs();
+        scenario.host.up = RateModel::limited(rate);
+        scenario.host.down = RateModel::limited(rate);
+        scenario
+    }
+
+    /// Makes all directions of all links lose this share of packets.
+    pub fn with_loss(mut self, loss: f64) -> Self {
+        self.world.link.loss = LossModel::Random(loss);
+        self
+    }
+
+    /// Makes the links between all hosts so.
+    pub fn with_link(mut self, link: LinkModel) -> Self {
+        self.world.link = link;
+        self
+    }
+
+    /// Makes the world as it is before the first step.
+    ///
+    /// # Errors
+    /// [`GroupError`] when the group's name is not acceptable.
+    pub fn build(&self) -> Result<World, GroupError> {
+        let mut world = World::new(self.world.clone())?;
+        let mut dice = Dice::new(self.world.seed ^ 0x000a_11ce);
+        let publisher = world.add_host(HostConfig { hostile: None, ..self.host.clone() });
+        let (workload, key_seed) = (self.workload.clone(), dice.key());
+        world.at(Duration::ZERO, Deed::Publish { host: publisher, workload, key_seed });
+        for script in &self.hostile {
+            let config = HostConfig { hostile: Some(script.clone()), ..self.host.clone() };
+            world.at(Self::HOSTILE_JOIN, self.join(config));
+        }
+        let mut joins: Vec<Duration> = (0..self.viewers)
+            .map(|_| Self::FIRST_JOIN + dice.duration(Duration::ZERO, self.join_spread))
+            .collect();
+        joins.sort_unstable();
+        joins.into_iter().for_each(|at| world.at(at, self.join(self.host.clone())));
+        self.plan_churn(&mut world, &mut dice);
+        for (at, deed) in &self.deeds {
+            world.at(*at, deed.clone());
+        }
+        Ok(world)
+    }
+
+    /// Builds, runs and judges.
+    ///
+    /// # Errors
+    /// [`GroupError`] when the group's name is not acceptable.
+    pub fn run(&self) -> Result<Report, GroupError> {
+        let mut world = self.build()?;
+        world.run_until(self.duration);
+        world.judge_end();
+        Ok(Report::of(&world, self.world.seed))
+    }
+
+    fn join(&self, config: HostConfig) -> Deed {
+        let (name, playout_delay) = (self.workload.name.clone(), self.playout_delay);
+        Deed::Join { config: Box::new(config), name, playout_delay }
+    }
+
+    /// Draws who goes, when and how: a third each is killed, leaves, or is stopped for up to 2 s.
+    fn plan_churn(&self, world: &mut World, dice: &mut Dice) {
+        let first = 1 + self.hostile.len() as u64;
+        let mut present: Vec<u64> = (first..first + u64::from(self.viewers)).collect();
+        let settled = Self::FIRST_JOIN + self.join_spread + Duration::from_secs(1);
+        let goers = (f64::from(self.viewers) * self.churn) as usize;
+        for _ in 0..goers {
+            let host = HostId(present.swap_remove(dice.below(present.len() as u64) as usize) as u32);
+            let at = dice.duration(settled, self.duration.mul_f64(0.8).max(settled));
+            let deed = match dice.below(3) {
+                0 => Deed::Kill(host),
+                1 => Deed::Leave(host),
+                _ => Deed::Pause(host, dice.duration(Duration::from_millis(300), Duration::from_secs(2))),
+            };
+            if !matches!(deed, Deed::Pause(..)) {
+                let back = at + dice.duration(Duration::from_millis(100), Duration::from_secs(2));
+                world.at(back, self.join(self.host.clone()));
+            }
+            world.at(at, deed);
+        }
+    }
+}
+
+fn random_workload(dice: &mut Dice) -> Workload {
+    let gop = dice.duration(Duration::from_millis(500), Duration::from_secs(3));
+    let pictures_per_second = [10, 25, 30, 50][dice.below(4) as usize];
+    let bits_per_second = dice.between(200_000, 2_000_000) as u32;
+    let b_pictures = dice.below(4) as u8;
+    Workload {
+        video: Some(VideoModel { bits_per_second, pictures_per_second, gop, b_pictures }),
+        audio: dice.chance(0.8).then_some(if dice.chance(0.5) { AudioModel::AAC } else { AudioModel::OPUS }),
+        ..Workload::television(0)
+    }
+}

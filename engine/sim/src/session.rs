@@ -1,0 +1,332 @@
+//! A session between two hosts, as QUIC would carry it: set-up, datagrams with credit, one reliable stream.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use swarmcast_core::ids::PathId;
+use swarmcast_core::node::PathSample;
+
+use crate::network::{HostId, Transit};
+
+/// How long the smallest round-trip time of a path is remembered.
+const RTT_MIN_MEMORY: Duration = Duration::from_secs(10);
+
+/// What the transport under the sessions does. The defaults are what QUIC does on a LAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransportModel {
+    /// Bytes that may be under way on a path; `fill` is not called beyond.
+    pub window_bytes: usize,
+    /// Largest datagram at first.
+    pub datagram_bytes_first: usize,
+    /// Largest datagram once path-MTU discovery is through.
+    pub datagram_bytes_later: usize,
+    /// How long path-MTU discovery takes.
+    pub discovery_of_mtu: Duration,
+    /// How long a silent peer keeps its session.
+    pub silence_max: Duration,
+    /// How long a session may take to come up.
+    pub connect_timeout: Duration,
+    /// When an unanswered first packet is sent again; doubles each time.
+    pub handshake_retry: Duration,
+    /// Header bytes of a packet: Ethernet, IP, UDP, QUIC with its tag.
+    pub overhead_bytes: usize,
+    /// Time between two samples of a path in use; ten times that of an idle one.
+    pub sample_every: Duration,
+    /// Longest lateness of a timer.
+    pub timer_slack: Duration,
+    /// Datagram bytes that wait for a process which does not read; what comes then is lost.
+    pub receive_buffer_bytes: usize,
+}
+
+impl Default for TransportModel {
+    fn default() -> Self {
+        Self {
+            window_bytes: 256 << 10,
+            datagram_bytes_first: 1_162,
+            datagram_bytes_later: 1_414,
+            discovery_of_mtu: Duration::from_secs(1),
+            silence_max: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(5),
+            handshake_retry: Duration::from_secs(1),
+            overhead_bytes: 14 + 20 + 8 + 30,
+            sample_every: Duration::from_millis(50),
+            timer_slack: Duration::from_millis(1),
+            receive_buffer_bytes: 1 << 20,
+        }
+    }
+}
+
+/// Number of a session in its world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionId(pub(crate) u64);
+
+/// One end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Dialer,
+    Acceptor,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Dialer => Self::Acceptor,
+            Self::Acceptor => Self::Dialer,
+        }
+    }
+}
+
+/// How far an end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Opening,
+    Up(PathId),
+    Closed,
+}
+
+/// What arrives at an end.
+#[derive(Clone, Debug)]
+pub(crate) enum Parcel {
+    Datagram(Bytes),
+    /// One message of the reliable stream, complete, with its place in it.
+    Control(u64, Bytes),
+}
+
+impl Parcel {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Datagram(bytes) | Self::Control(_, bytes) => bytes.len(),
+        }
+    }
+}
+
+/// One end's state.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) host: HostId,
+    pub(crate) phase: Phase,
+    pub(crate) up_at: Duration,
+    pub(crate) flight: Flight,
+    /// Number of the next message to send.
+    pub(crate) next_out: u64,
+    /// Number of the next message to hand over.
+    next_in: u64,
+    early: BTreeMap<u64, Bytes>,
+}
+
+impl End {
+    fn new(host: HostId, round_trip: Duration) -> Self {
+        Self {
+            host,
+            phase: Phase::Opening,
+            up_at: Duration::ZERO,
+            flight: Flight::new(round_trip),
+            next_out: 0,
+            next_in: 0,
+            early: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a message of the reliable stream; a copy of one that was there already is dropped.
+    pub(crate) fn keep(&mut self, number: u64, message: Bytes) {
+        if number >= self.next_in {
+            self.early.insert(number, message);
+        }
+    }
+
+    /// Returns the next message in order, once this end is up.
+    pub(crate) fn take(&mut self) -> Option<(PathId, Bytes)> {
+        let Phase::Up(path) = self.phase else { return None };
+        let message = self.early.remove(&self.next_in)?;
+        self.next_in += 1;
+        Some((path, message))
+    }
+}
+
+/// Two ends.
+#[derive(Debug)]
+pub(crate) struct Session {
+    dialer: End,
+    acceptor: End,
+    /// Since when nothing gets through.
+    pub(crate) silent_since: Option<Duration>,
+}
+
+impl Session {
+    pub(crate) fn new(dialer: HostId, acceptor: HostId, round_trip: Duration) -> Self {
+        Self {
+            dialer: End::new(dialer, round_trip),
+            acceptor: End::new(acceptor, round_trip),
+            silent_since: None,
+        }
+    }
+
+    pub(crate) fn end(&self, side: Side) -> &End {
+        match side {
+            Side::Dialer => &self.dialer,
+            Side::Acceptor => &self.acceptor,
+        }
+    }
+
+    pub(crate) fn end_mut(&mut self, side: Side) -> &mut End {
+        match side {
+            Side::Dialer => &mut self.dialer,
+            Side::Acceptor => &mut self.acceptor,
+        }
+    }
+
+    /// Returns sender and receiver of what `side` sends.
+    pub(crate) fn way(&self, side: Side) -> (HostId, HostId) {
+        (self.end(side).host, self.end(side.other()).host)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.dialer.phase == Phase::Closed && self.acceptor.phase == Phase::Closed
+    }
+}
+
+/// What one end has under way, and what its transport learns from it.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    under_way: VecDeque<Packet>,
+    bytes: usize,
+    sent: u64,
+    lost: u64,
+    round_trip: Duration,
+    /// Smallest round-trip time of this memory span and of the one before.
+    smallest: [Duration; 2],
+    span_began: Duration,
+    /// Whether the path waits for credit, so that a wake-up is on its way.
+    pub(crate) waits: bool,
+    sampled_at: Duration,
+    sampled_sent: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    settles: Duration,
+    bytes: usize,
+    lost: bool,
+}
+
+impl Flight {
+    fn new(round_trip: Duration) -> Self {
+        Self {
+            under_way: VecDeque::new(),
+            bytes: 0,
+            sent: 0,
+            lost: 0,
+            round_trip,
+            smallest: [round_trip, Duration::MAX],
+            span_began: Duration::ZERO,
+            waits: false,
+            sampled_at: Duration::ZERO,
+            sampled_sent: 0,
+        }
+    }
+
+    /// Notes a packet that was sent at `at`; a lost one is declared so after one and a half round trips.
+    pub(crate) fn sent(&mut self, at: Duration, bytes: usize, transit: &Transit) {
+        let lost = transit.arrivals[0].is_none();
+        let settles = at + if lost { self.round_trip * 3 / 2 } else { transit.round_trip };
+        self.under_way.push_back(Packet { settles, bytes, lost });
+        self.bytes += bytes;
+        self.sent += 1;
+        if !lost {
+            self.learn(at, transit.round_trip);
+        }
+    }
+
+    /// Returns the bytes that may still be sent at `at`.
+    pub(crate) fn credit(&mut self, at: Duration, window_bytes: usize) -> usize {
+        self.settle(at);
+        window_bytes.saturating_sub(self.bytes)
+    }
+
+    /// Returns when the oldest packet settles.
+    pub(crate) fn next_credit(&self) -> Option<Duration> {
+        self.under_way.front().map(|packet| packet.settles)
+    }
+
+    /// Returns a sample when one is due: every `every` in use, ten times that when idle.
+    pub(crate) fn sample(
+        &mut self,
+        at: Duration,
+        every: Duration,
+        datagram_bytes_max: usize,
+    ) -> Option<PathSample> {
+        self.settle(at);
+        if self.sent == self.sampled_sent && at < self.sampled_at + every * 10 {
+            return None;
+        }
+        (self.sampled_at, self.sampled_sent) = (at, self.sent);
+        Some(PathSample {
+            rtt: self.round_trip,
+            rtt_min: self.smallest[0].min(self.smallest[1]),
+            packets_sent: self.sent,
+            packets_lost: self.lost,
+            bytes_queued: 0,
+            datagram_bytes_max,
+        })
+    }
+
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
+    fn settle(&mut self, at: Duration) {
+        while self.under_way.front().is_some_and(|packet| packet.settles <= at) {
+            let Some(packet) = self.under_way.pop_front() else { return };
+            self.bytes -= packet.bytes;
+            self.lost += u64::from(packet.lost);
+        }
+    }
+
+    /// Smooths the round-trip time as RFC 9002 section 5.3 does.
+    fn learn(&mut self, at: Duration, round_trip: Duration) {
+        self.round_trip = (self.round_trip * 7 + round_trip) / 8;
+        if at >= self.span_began + RTT_MIN_MEMORY / 2 {
+            self.span_began = at;
+            self.smallest = [round_trip, self.smallest[0]];
+        }
+        self.smallest[0] = self.smallest[0].min(round_trip);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transit(arrives: bool, round_trip: Duration) -> Transit {
+        Transit { arrivals: [arrives.then_some(round_trip / 2), None], round_trip }
+    }
+
+    #[test]
+    fn credit_comes_back_with_the_round_trip_and_losses_are_counted() {
+        let ms = Duration::from_millis(10);
+        let mut flight = Flight::new(ms);
+        flight.sent(Duration::ZERO, 600, &transit(true, ms));
+        flight.sent(Duration::ZERO, 600, &transit(false, ms));
+        assert_eq!(flight.credit(ms / 2, 1_000), 0);
+        assert_eq!(flight.credit(ms, 1_000), 400);
+        assert_eq!(flight.credit(ms * 2, 1_000), 1_000);
+        let sample = flight.sample(ms * 50, ms * 5, 1_162).unwrap();
+        assert_eq!((sample.packets_sent, sample.packets_lost, sample.rtt), (2, 1, ms));
+        assert_eq!(flight.sample(ms * 55, ms * 5, 1_162), None, "nothing was sent since");
+        assert!(flight.sample(ms * 100, ms * 5, 1_162).is_some());
+    }
+
+    #[test]
+    fn the_reliable_stream_is_handed_over_in_order_and_once() {
+        let mut end = End::new(HostId(0), Duration::ZERO);
+        end.keep(1, Bytes::from_static(b"b"));
+        end.keep(0, Bytes::from_static(b"a"));
+        assert!(end.take().is_none(), "not up yet");
+        end.phase = Phase::Up(PathId(4));
+        assert_eq!(end.take().unwrap().1, "a");
+        end.keep(0, Bytes::from_static(b"a"));
+        assert_eq!(end.take().unwrap().1, "b");
+        assert!(end.take().is_none());
+    }
+}

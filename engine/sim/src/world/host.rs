@@ -1,0 +1,183 @@
+//! A host of the world: a process, its clock, its paths and what waits for it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use swarmcast_core::ids::{Now, PathId, PeerId, StreamHandle};
+use swarmcast_core::node::{Announcement, Input};
+
+use crate::clock::HostClock;
+use crate::hostile::Script;
+use crate::link::RateModel;
+use crate::network::HostId;
+use crate::oracle::{HostOracle, SubscriptionOracle};
+use crate::process::Process;
+use crate::session::{SessionId, Side};
+use crate::workload::Source;
+
+/// How a host is set up.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// What leaves it.
+    pub up: RateModel,
+    /// What reaches it.
+    pub down: RateModel,
+    /// Its clock; drawn within the world's limits when `None`.
+    pub clock: Option<HostClock>,
+    /// Whether discovery reaches it.
+    pub discovery: bool,
+    /// Peers that its user named.
+    pub peers: Vec<HostId>,
+    /// Most bytes of a stream's window; the core's default when `None`.
+    pub window_bytes_max: Option<usize>,
+    /// Most sessions; the core's default when `None`.
+    pub neighbours_max: Option<usize>,
+    /// What it does to others; `None` for an honest member.
+    pub hostile: Option<Script>,
+}
+
+impl Default for HostConfig {
+    /// An honest host on a switched Gigabit LAN, whose downlink is never the bottleneck.
+    fn default() -> Self {
+        Self {
+            up: RateModel::limited(1_000_000_000),
+            down: RateModel::UNLIMITED,
+            clock: None,
+            discovery: true,
+            peers: Vec::new(),
+            window_bytes_max: None,
+            neighbours_max: None,
+            hostile: None,
+        }
+    }
+}
+
+/// Whether a host's process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    Running,
+    /// Stopped by SIGSTOP since then.
+    Paused(Duration),
+    /// Killed, or left.
+    Gone,
+}
+
+/// One host at work.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) id: HostId,
+    pub(crate) peer: PeerId,
+    pub(crate) clock: HostClock,
+    pub(crate) process: Box<dyn Process>,
+    pub(crate) condition: Condition,
+    pub(crate) discovery: bool,
+    pub(crate) is_hostile: bool,
+    pub(crate) announced: Option<Announcement>,
+    pub(crate) paths: BTreeMap<PathId, (SessionId, Side)>,
+    next_path: u32,
+    /// Number of the wake-up that counts, and when it is due on the host's clock.
+    pub(crate) wake: (u64, Option<Now>),
+    pub(crate) backlog: Backlog,
+    pub(crate) source: Option<Broadcast>,
+    pub(crate) oracle: HostOracle,
+    pub(crate) subscriptions: Vec<SubscriptionOracle>,
+    pub(crate) publications: Vec<StreamHandle>,
+    /// When it was last cut, paused or joined again: oracles on completeness wait for a while then.
+    pub(crate) disturbed_at: Option<Duration>,
+    pub(crate) inputs: u64,
+}
+
+/// A publication and the source that feeds it.
+#[derive(Debug)]
+pub(crate) struct Broadcast {
+    pub(crate) handle: StreamHandle,
+    pub(crate) source: Source,
+    /// The publisher's own clock when the stream began.
+    pub(crate) began: Now,
+}
+
+impl Broadcast {
+    /// Returns when the next unit is due on the publisher's clock.
+    pub(crate) fn due(&self) -> Now {
+        self.began.after(self.source.next_at())
+    }
+}
+
+/// A host's parts that are fixed at its making.
+#[derive(Debug)]
+pub(crate) struct HostParts {
+    pub(crate) id: HostId,
+    pub(crate) peer: PeerId,
+    pub(crate) clock: HostClock,
+    pub(crate) process: Box<dyn Process>,
+    pub(crate) discovery: bool,
+    pub(crate) is_hostile: bool,
+    pub(crate) oracle: HostOracle,
+}
+
+impl Host {
+    pub(crate) fn new(parts: HostParts) -> Self {
+        Self {
+            id: parts.id,
+            peer: parts.peer,
+            clock: parts.clock,
+            process: parts.process,
+            condition: Condition::Running,
+            discovery: parts.discovery,
+            is_hostile: parts.is_hostile,
+            announced: None,
+            paths: BTreeMap::new(),
+            next_path: 1,
+            wake: (0, None),
+            backlog: Backlog::default(),
+            source: None,
+            oracle: parts.oracle,
+            subscriptions: Vec::new(),
+            publications: Vec::new(),
+            disturbed_at: None,
+            inputs: 0,
+        }
+    }
+
+    /// Returns a path number that was never used.
+    pub(crate) fn new_path(&mut self) -> PathId {
+        let path = PathId(self.next_path);
+        self.next_path += 1;
+        path
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.condition == Condition::Running
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        let [_, b, c, d] = self.id.0.to_be_bytes();
+        SocketAddr::from((Ipv4Addr::new(10, b, c, d), 4_500))
+    }
+}
+
+/// What waits for a process that does not read.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    inputs: VecDeque<Input>,
+    datagram_bytes: usize,
+}
+
+impl Backlog {
+    /// Keeps an input; a datagram that finds the receive buffer full is lost.
+    pub(crate) fn keep(&mut self, input: Input, buffer_bytes: usize) {
+        if let Input::Datagram { datagram, .. } = &input {
+            if self.datagram_bytes + datagram.len() > buffer_bytes {
+                return;
+            }
+            self.datagram_bytes += datagram.len();
+        }
+        self.inputs.push_back(input);
+    }
+
+    pub(crate) fn drain(&mut self) -> VecDeque<Input> {
+        self.datagram_bytes = 0;
+        std::mem::take(&mut self.inputs)
+    }
+}

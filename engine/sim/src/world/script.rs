@@ -1,0 +1,259 @@
+//! What a scenario does to the world: publish, subscribe, join, leave, kill, pause, cut.
+
+use std::time::Duration;
+
+use swarmcast_core::ids::{Epoch, StreamHandle};
+use swarmcast_core::node::{Command, Input, Publication, Subscription};
+
+use super::World;
+use super::agenda::Happening;
+use super::host::{Broadcast, Condition, HostConfig};
+use crate::link::LinkModel;
+use crate::network::HostId;
+use crate::oracle::SubscriptionOracle;
+use crate::workload::{Source, Workload};
+
+/// How often a leaving host is asked whether it lingers, and for how long at most.
+const LEAVE_POLL: Duration = Duration::from_millis(20);
+const LEAVE_POLLS_MAX: u32 = 300;
+
+/// Handle of the one stream that a host publishes or watches.
+pub(crate) const STREAM: StreamHandle = StreamHandle(1);
+
+/// A deed of the script.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// Starts a stream and its source; equal `key_seed`s make it another run of the same stream.
+    Publish {
+        /// The publisher.
+        host: HostId,
+        /// What it sends.
+        workload: Workload,
+        /// Seed of the stream key.
+        key_seed: [u8; 32],
+    },
+    /// Stops the source and ends the stream.
+    End {
+        /// The publisher.
+        host: HostId,
+    },
+    /// Subscribes to a stream by name.
+    Subscribe {
+        /// The viewer.
+        host: HostId,
+        /// The stream's name.
+        name: String,
+        /// How long to wait for missing blocks.
+        playout_delay: Duration,
+    },
+    /// Ends the subscription.
+    Unsubscribe {
+        /// The viewer.
+        host: HostId,
+    },
+    /// Adds a host that subscribes at once.
+    Join {
+        /// The new host.
+        config: Box<HostConfig>,
+        /// The stream's name.
+        name: String,
+        /// How long to wait for missing blocks.
+        playout_delay: Duration,
+    },
+    /// Ends everything on a host in good order, and then its process.
+    Leave(HostId),
+    /// Ends a process without a word.
+    Kill(HostId),
+    /// Kills the viewer that has sent most.
+    KillBusiest,
+    /// Stops a process for a while, as SIGSTOP and SIGCONT do.
+    Pause(HostId, Duration),
+    /// Stops the viewer that has sent most.
+    PauseBusiest(Duration),
+    /// Goes on after a pause.
+    Resume(HostId),
+    /// Pulls a host's cable, or plugs it in again.
+    Cut(HostId, bool),
+    /// Cuts two hosts off from each other, or joins them again.
+    CutPair(HostId, HostId, bool),
+    /// Changes the link between two hosts.
+    SetLink(HostId, HostId, LinkModel),
+}
+
+impl World {
+    /// Does a deed now.
+    pub(super) fn perform(&mut self, deed: Deed) {
+        match deed {
+            Deed::Publish { host, workload, key_seed } => self.publish(host, workload, key_seed),
+            Deed::End { host } => self.end(host),
+            Deed::Subscribe { host, name, playout_delay } => self.subscribe(host, name, playout_delay),
+            Deed::Unsubscribe { host } => self.unsubscribe(host),
+            Deed::Join { config, name, playout_delay } => {
+                let host = self.add_host(*config);
+                self.subscribe(host, name, playout_delay);
+            }
+            Deed::Leave(host) => {
+                self.unsubscribe(host);
+                self.end(host);
+                self.agenda.plan(self.now + LEAVE_POLL, Happening::MayLeave { host, tries: 0 });
+            }
+            Deed::Kill(host) => self.kill(host),
+            Deed::KillBusiest => {
+                if let Some(host) = self.busiest_relay() {
+                    self.kill(host);
+                }
+            }
+            Deed::Pause(host, span) => self.pause(host, span),
+            Deed::PauseBusiest(span) => {
+                if let Some(host) = self.busiest_relay() {
+                    self.pause(host, span);
+                }
+            }
+            Deed::Resume(host) => self.resume(host),
+            Deed::Cut(host, cut) => {
+                self.network.set_cut(host, cut);
+                self.disturb(&[host], cut);
+            }
+            Deed::CutPair(a, b, cut) => {
+                self.network.set_pair_cut(a, b, cut);
+                self.disturb(&[a, b], cut);
+            }
+            Deed::SetLink(a, b, model) => self.network.set_link(a, b, model),
+        }
+    }
+
+    /// Sends all units that are due, and plans the next.
+    pub(super) fn emit(&mut self, host: HostId) {
+        let at = self.now;
+        loop {
+            let target = self.host_mut(host);
+            let (now, running) = (target.clock.now(at), target.is_running());
+            let Some(broadcast) = target.source.as_mut().filter(|_| running) else { return };
+            if broadcast.due() > now {
+                break;
+            }
+            let Some(unit) = broadcast.source.draw() else { return };
+            let (stream, more) = (broadcast.handle, broadcast.due() <= now);
+            self.ledger.record(host, &unit, at);
+            self.feed(host, Input::Command(Command::Send { stream, unit, more }));
+        }
+        let target = self.host(host);
+        if let Some(broadcast) = &target.source {
+            let due = target.clock.when(broadcast.due());
+            self.agenda.plan(due.max(at), Happening::Emit { host });
+        }
+    }
+
+    pub(super) fn leave_when_done(&mut self, host: HostId, tries: u32) {
+        let target = self.host(host);
+        if target.condition == Condition::Gone {
+            return;
+        }
+        if target.process.lingers() && tries < LEAVE_POLLS_MAX {
+            let happening = Happening::MayLeave { host, tries: tries + 1 };
+            return self.agenda.plan(self.now + LEAVE_POLL, happening);
+        }
+        let paths: Vec<_> = target.paths.keys().copied().collect();
+        paths.into_iter().for_each(|path| self.hang_up(host, path));
+        self.stop(host, true);
+    }
+
+    fn publish(&mut self, host: HostId, workload: Workload, key_seed: [u8; 32]) {
+        let at = self.now;
+        let salt = self.dice.below(u64::MAX);
+        let target = self.host_mut(host);
+        let epoch = Epoch(target.clock.wall(at).0);
+        let began = target.clock.now(at);
+        let catalogue = workload.catalogue();
+        target.publications.push(STREAM);
+        target.source = Some(Broadcast { handle: STREAM, source: Source::new(workload, salt), began });
+        self.ledger.open(host, STREAM, epoch, catalogue.clone(), salt);
+        let publication = Publication { handle: STREAM, catalogue, key_seed, epoch };
+        self.feed(host, Input::Command(Command::Publish(Box::new(publication))));
+        self.agenda.plan(at, Happening::Emit { host });
+    }
+
+    fn end(&mut self, host: HostId) {
+        let at = self.now;
+        if self.host_mut(host).source.take().is_some() {
+            if let Some(run) = self.ledger.run_of(host) {
+                run.ended = Some(at);
+            }
+            self.feed(host, Input::Command(Command::End { stream: STREAM }));
+        }
+    }
+
+    fn subscribe(&mut self, host: HostId, name: String, playout_delay: Duration) {
+        let at = self.now;
+        self.host_mut(host).subscriptions.push(SubscriptionOracle::new(STREAM, playout_delay, at));
+        let subscription = Subscription { handle: STREAM, name, publisher: None, playout_delay };
+        self.feed(host, Input::Command(Command::Subscribe(Box::new(subscription))));
+    }
+
+    fn unsubscribe(&mut self, host: HostId) {
+        if self.host(host).subscriptions.iter().any(|subscription| subscription.closed.is_none()) {
+            self.feed(host, Input::Command(Command::Unsubscribe { stream: STREAM }));
+        }
+    }
+
+    fn kill(&mut self, host: HostId) {
+        self.stop(host, false);
+        self.survey_sessions();
+    }
+
+    /// Ends a process.
+    fn stop(&mut self, host: HostId, said_goodbye: bool) {
+        if self.host(host).condition == Condition::Gone {
+            return;
+        }
+        self.trace.note(self.now, host, "stop", u64::from(said_goodbye), &[]);
+        let at = self.now;
+        let target = self.host_mut(host);
+        target.condition = Condition::Gone;
+        target.source = None;
+        target.announced = None;
+        target.backlog.drain();
+        if let Some(run) = self.ledger.run_of(host).filter(|run| run.ended.is_none()) {
+            run.vanished = Some(at);
+        }
+        self.forget(host, said_goodbye);
+    }
+
+    fn pause(&mut self, host: HostId, span: Duration) {
+        let at = self.now;
+        let target = self.host_mut(host);
+        if target.is_running() {
+            target.condition = Condition::Paused(at);
+            self.survey_sessions();
+            self.agenda.plan(at + span, Happening::Deed(Deed::Resume(host)));
+        }
+    }
+
+    /// Lets a stopped process go on: it learns how late it is, then gets what waited for it.
+    fn resume(&mut self, host: HostId) {
+        let at = self.now;
+        let target = self.host_mut(host);
+        let Condition::Paused(since) = target.condition else { return };
+        target.condition = Condition::Running;
+        target.disturbed_at = Some(at);
+        let waiting = target.backlog.drain();
+        self.survey_sessions();
+        self.feed(host, Input::Stalled(at.saturating_sub(since)));
+        waiting.into_iter().for_each(|input| self.feed(host, input));
+        if self.host(host).source.is_some() {
+            self.agenda.plan(at, Happening::Emit { host });
+        }
+    }
+
+    fn disturb(&mut self, hosts: &[HostId], cut: bool) {
+        let at = self.now;
+        for host in hosts {
+            self.host_mut(*host).disturbed_at = Some(at);
+        }
+        self.survey_sessions();
+        if !cut {
+            // Discovery asks again when an interface comes up.
+            hosts.iter().for_each(|host| self.discover_all(*host));
+        }
+    }
+}
