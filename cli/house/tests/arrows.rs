@@ -132,6 +132,10 @@ fn std_paths(code: &str) -> Vec<String> {
 fn spell_out(prefix: &str, rest: &str, paths: &mut Vec<String>) -> usize {
     let name = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(rest.len());
     let path = format!("{prefix}{}", &rest[..name]);
+    if let Some(alias) = rest[name..].strip_prefix(" as ") {
+        paths.push(path);
+        return rest.len() - alias.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len();
+    }
     if !rest[name..].starts_with('{') {
         paths.push(path);
         return name;
@@ -149,8 +153,7 @@ fn spell_out(prefix: &str, rest: &str, paths: &mut Vec<String>) -> usize {
 
 #[test]
 fn std_paths_are_spelt_out() {
-    let code =
-        "use std::{fmt, net::{SocketAddr,\n UdpSocket}}; let t = std::time::Instant::now(); my_std::fs::x();";
+    let code = "use std::{fmt as f, net::{SocketAddr,\n UdpSocket}}; let t = std::time::Instant::now(); my_std::fs::x();";
     let expected = ["fmt", "net::SocketAddr", "net::UdpSocket", "time::Instant::now"];
     assert_eq!(std_paths(code), expected);
 }
