@@ -25,7 +25,7 @@ const DOORS: [(&str, &[&str]); 11] = [
     ("noq-proto", &["swarmcast-net"]),
     ("mdns-sd", &["swarmcast-net"]),
     ("socket2", &["swarmcast-net"]),
-    ("nix", &["swarmcast-net", "swarmcast-lab"]),
+    ("nix", &["swarmcast-net", "swarmcast-media", "swarmcast-lab"]),
     ("ffmpeg-next", &["swarmcast-media"]),
     ("opus", &["swarmcast-media"]),
     ("tokio", &["swarmcast-net", "swarmcast", "swarmcast-cli", "swarmcast-samples", "swarmcast-benches"]),
