@@ -32,6 +32,8 @@ pub(crate) struct Run {
     pub(crate) epoch: Epoch,
     pub(crate) key: Option<StreamKey>,
     pub(crate) catalogue: Catalogue,
+    /// True time at which the publisher began.
+    pub(crate) began: Duration,
     /// True time at which the publisher ended the stream.
     pub(crate) ended: Option<Duration>,
     /// True time at which the publisher vanished without a word.
@@ -91,6 +93,7 @@ impl Ledger {
         epoch: Epoch,
         catalogue: Catalogue,
         salt: u64,
+        began: Duration,
     ) {
         self.runs.push(Run {
             host,
@@ -98,6 +101,7 @@ impl Ledger {
             epoch,
             key: None,
             catalogue,
+            began,
             ended: None,
             vanished: None,
             salt,
@@ -129,6 +133,11 @@ impl Ledger {
 
     pub(crate) fn find(&self, key: StreamKey, epoch: Epoch) -> Option<&Run> {
         self.runs.iter().find(|run| run.key == Some(key) && run.epoch == epoch)
+    }
+
+    /// Returns whether the same stream had a newer run by then.
+    pub(crate) fn has_newer(&self, run: &Run, at: Duration) -> bool {
+        self.runs.iter().any(|other| other.key == run.key && other.epoch > run.epoch && other.began < at)
     }
 
     pub(crate) fn runs(&self) -> &[Run] {

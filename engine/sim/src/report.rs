@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use swarmcast_core::catalogue::TrackId;
 use swarmcast_core::node::CloseCause;
 use swarmcast_core::stats::StreamStats;
 
@@ -67,6 +68,8 @@ pub struct HostReport {
     pub units: u64,
     /// Access units behind its first random-access point that it did not get.
     pub missing: u64,
+    /// The same by track.
+    pub missing_of: BTreeMap<TrackId, u64>,
     /// New runs of the publisher that it followed.
     pub resets: u64,
     /// From `Subscribe` to the first access unit.
@@ -165,6 +168,10 @@ fn host_report(world: &World, index: usize) -> HostReport {
         () => Role::Viewer,
     };
     let subscriptions = &host.subscriptions;
+    let mut missing_of = BTreeMap::new();
+    for (track, missing) in subscriptions.iter().flat_map(|subscription| &subscription.missing) {
+        *missing_of.entry(*track).or_default() += missing;
+    }
     HostReport {
         host: host.id,
         role,
@@ -173,7 +180,8 @@ fn host_report(world: &World, index: usize) -> HostReport {
         stats: world.stats(host.id, STREAM).unwrap_or_default(),
         sent: world.sent_by(host.id),
         units: subscriptions.iter().map(|s| s.units).sum(),
-        missing: subscriptions.iter().map(|s| s.missing).sum(),
+        missing: missing_of.values().sum(),
+        missing_of,
         resets: subscriptions.iter().map(|s| s.resets).sum(),
         joined: subscriptions.first().and_then(|s| Some(s.first_at?.saturating_sub(s.subscribed_at))),
         latency: Quantiles::of(subscriptions.iter().flat_map(|s| s.latencies.iter().copied()).collect()),

@@ -9,7 +9,7 @@ use crate::hostile::Script;
 use crate::link::{LinkModel, LossModel, RateModel};
 use crate::network::HostId;
 use crate::report::Report;
-use crate::workload::{AudioModel, VideoModel, Workload};
+use crate::workload::{AudioModel, DataModel, VideoModel, Workload};
 use crate::world::{Deed, HostConfig, World, WorldConfig};
 
 /// The publisher of every scenario.
@@ -26,6 +26,8 @@ pub struct Scenario {
     pub viewers: u32,
     /// What is published.
     pub workload: Workload,
+    /// Seed of the stream key; a further run of the stream has the same.
+    pub key_seed: [u8; 32],
     /// Playout delay of all viewers.
     pub playout_delay: Duration,
     /// Access line of all hosts.
@@ -53,6 +55,7 @@ impl Scenario {
             duration: Duration::from_secs(10),
             viewers,
             workload: Workload::television(1_000_000),
+            key_seed: Dice::new(!seed).key(),
             playout_delay: Duration::from_secs(1),
             host: HostConfig::default(),
             join_spread: Duration::from_millis(500),
@@ -112,7 +115,7 @@ impl Scenario {
         let mut world = World::new(self.world.clone())?;
         let mut dice = Dice::new(self.world.seed ^ 0x000a_11ce);
         let publisher = world.add_host(HostConfig { hostile: None, ..self.host.clone() });
-        let (workload, key_seed) = (self.workload.clone(), dice.key());
+        let (workload, key_seed) = (self.workload.clone(), self.key_seed);
         world.at(Duration::ZERO, Deed::Publish { host: publisher, workload, key_seed });
         for script in &self.hostile {
             let config = HostConfig { hostile: Some(script.clone()), ..self.host.clone() };
@@ -177,6 +180,7 @@ fn random_workload(dice: &mut Dice) -> Workload {
     Workload {
         video: Some(VideoModel { bits_per_second, pictures_per_second, gop, b_pictures }),
         audio: dice.chance(0.8).then_some(if dice.chance(0.5) { AudioModel::AAC } else { AudioModel::OPUS }),
+        data: dice.chance(0.3).then_some(DataModel { every: Duration::from_millis(100), bytes: 80 }),
         ..Workload::television(0)
     }
 }

@@ -2,11 +2,13 @@
 
 mod host;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use swarmcast_core::catalogue::TrackId;
-use swarmcast_core::ids::{PathId, StreamHandle};
+use swarmcast_core::ids::{Epoch, PathId, StreamHandle};
 
 pub(crate) use host::HostOracle;
 pub(crate) use subscription::SubscriptionOracle;
@@ -77,6 +79,12 @@ pub enum Breach {
     /// A stream was opened that nobody publishes.
     #[error("opened a stream that nobody publishes")]
     UnknownStream,
+    /// A run was opened that was over, or older than one that was opened before.
+    #[error("opened {epoch:?}, which is over")]
+    StaleRun {
+        /// The run.
+        epoch: Epoch,
+    },
     /// Something was told of a subscription that is closed.
     #[error("{event} behind `Closed`")]
     AfterClosed {

@@ -24,11 +24,13 @@ pub(crate) struct SubscriptionOracle {
     pub(crate) closed: Option<CloseCause>,
     pub(crate) units: u64,
     /// Access units behind the first random-access point that were skipped.
-    pub(crate) missing: u64,
+    pub(crate) missing: BTreeMap<TrackId, u64>,
     pub(crate) resets: u64,
     /// From publication to delivery, in true time.
     pub(crate) latencies: Vec<Duration>,
     opened: Option<(StreamKey, Epoch)>,
+    /// The newest run that was opened.
+    newest: Option<Epoch>,
     /// Place of the first random-access point among all units of the run.
     first_order: Option<u64>,
     next: BTreeMap<TrackId, u64>,
@@ -52,10 +54,11 @@ impl SubscriptionOracle {
             first_at: None,
             closed: None,
             units: 0,
-            missing: 0,
+            missing: BTreeMap::new(),
             resets: 0,
             latencies: Vec::new(),
             opened: None,
+            newest: None,
             first_order: None,
             next: BTreeMap::new(),
             gaps: Vec::new(),
@@ -70,7 +73,11 @@ impl SubscriptionOracle {
         match event {
             Event::Opened { key, epoch, .. } => {
                 self.opened = Some((*key, *epoch));
-                ledger.find(*key, *epoch).map(|_| ()).ok_or(Breach::UnknownStream)
+                let run = ledger.find(*key, *epoch).ok_or(Breach::UnknownStream)?;
+                let was_over = run.ended.or(run.vanished).is_some_and(|over| over < self.subscribed_at);
+                let is_older = self.newest.replace(*epoch).is_some_and(|newest| *epoch <= newest);
+                let is_stale = is_older || was_over && ledger.has_newer(run, self.subscribed_at);
+                if is_stale { Err(Breach::StaleRun { epoch: *epoch }) } else { Ok(()) }
             }
             Event::AccessUnit { unit, .. } => self.saw_unit(at, unit, ledger),
             Event::Gap { track, from, to, .. } => {
@@ -146,7 +153,7 @@ impl SubscriptionOracle {
         track: TrackId,
         skipped: std::ops::Range<u64>,
     ) -> Result<(), Breach> {
-        self.missing += skipped.end.saturating_sub(skipped.start);
+        *self.missing.entry(track).or_default() += skipped.end.saturating_sub(skipped.start);
         let untold: Vec<u64> = skipped.filter(|index| !self.is_told(run, track, *index)).collect();
         match untold.first() {
             Some(from) => Err(Breach::Untold { track, from: *from, count: untold.len() as u64 }),
@@ -170,7 +177,7 @@ impl SubscriptionOracle {
             let end = records.partition_point(|record| record.at < horizon) as u64;
             let overdue = end.saturating_sub(next);
             let told = (next..end).take_while(|index| self.is_told(run, track, *index)).count() as u64;
-            self.missing += overdue;
+            *self.missing.entry(track).or_default() += overdue;
             if told < overdue {
                 worst = Err(Breach::Overdue { track, next: next + told, count: overdue - told });
             }

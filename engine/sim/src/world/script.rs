@@ -167,7 +167,7 @@ impl World {
         let catalogue = workload.catalogue();
         target.publications.push(STREAM);
         target.source = Some(Broadcast { handle: STREAM, source: Source::new(workload, salt), began });
-        self.ledger.open(host, STREAM, epoch, catalogue.clone(), salt);
+        self.ledger.open(host, STREAM, epoch, catalogue.clone(), salt, at);
         let publication = Publication { handle: STREAM, catalogue, key_seed, epoch };
         self.feed(host, Input::Command(Command::Publish(Box::new(publication))));
         self.agenda.plan(at, Happening::Emit { host });

@@ -1,0 +1,232 @@
+//! Scenarios in which the protocol has to hold what it promises, each a few seconds of real time at most.
+
+use std::time::Duration;
+
+use swarmcast_core::catalogue::TrackId;
+use swarmcast_core::node::CloseCause;
+use swarmcast_sim::hostile::{Flood, Script};
+use swarmcast_sim::link::{LinkModel, RateModel};
+use swarmcast_sim::network::HostId;
+use swarmcast_sim::report::Report;
+use swarmcast_sim::scenario::{PUBLISHER, Scenario};
+use swarmcast_sim::workload::Workload;
+use swarmcast_sim::world::{Deed, HostConfig};
+
+const MS: Duration = Duration::from_millis(1);
+const S: Duration = Duration::from_secs(1);
+
+/// Runs a scenario in which no rule may be broken and everybody gets the stream.
+fn run(scenario: &Scenario) -> Report {
+    judged(scenario.run().unwrap())
+}
+
+fn judged(report: Report) -> Report {
+    println!("{report}");
+    assert!(
+        report.violations.is_empty(),
+        "{} rules broken, first: {}",
+        report.violations.len(),
+        report.violations[0]
+    );
+    for viewer in report.viewers().filter(|viewer| viewer.alive) {
+        assert!(viewer.joined.is_some(), "{} never got a unit", viewer.host);
+    }
+    report
+}
+
+fn assert_complete(report: &Report) {
+    assert_eq!(report.missing().0, 0, "{report}");
+}
+
+fn lossy(seed: u64, loss: f64, playout_delay: Duration) -> Scenario {
+    let scenario = Scenario { playout_delay, duration: S * 20, ..Scenario::new(seed, 4) };
+    scenario.with_loss(loss)
+}
+
+#[test]
+fn three_viewers_on_a_clean_lan_get_everything_at_once() {
+    let report = run(&Scenario::new(1, 3));
+    assert_complete(&report);
+    assert!(report.joins().p50 <= MS * 300, "{:?}", report.joins());
+    assert!(report.viewers().all(|viewer| viewer.latency.p99 <= MS * 100), "{report}");
+}
+
+#[test]
+fn everybody_drains_to_the_last_unit_when_the_publisher_ends() {
+    let mut scenario = Scenario::new(2, 6).with_loss(0.02);
+    scenario.deeds.push((S * 8, Deed::Leave(PUBLISHER)));
+    scenario.duration = S * 15;
+    let report = run(&scenario);
+    assert_complete(&report);
+    assert!(report.viewers().all(|viewer| viewer.closed == Some(CloseCause::Ended)), "{report}");
+}
+
+#[test]
+fn rough_weather_and_churn_leave_nobody_without() {
+    let mut scenario = Scenario { viewers: 23, duration: S * 60, churn: 0.2, ..Scenario::new(3, 23) };
+    scenario = scenario.with_link(LinkModel {
+        latency: MS * 2,
+        jitter: MS * 10,
+        reorder: 0.02,
+        duplicate: 0.01,
+        ..LinkModel::default()
+    });
+    scenario = scenario.with_loss(0.05);
+    scenario.world.drift_ppm_max = 100;
+    scenario.workload = Workload::television(400_000);
+    let report = run(&scenario);
+    let missing: u64 = report.viewers().filter(|viewer| !viewer.disturbed).map(|viewer| viewer.missing).sum();
+    assert_eq!(missing, 0, "{report}");
+}
+
+#[test]
+fn a_second_of_playout_delay_hides_10_percent_loss() {
+    assert_complete(&run(&lossy(4, 0.1, S)));
+}
+
+#[test]
+fn a_second_of_playout_delay_hides_nearly_all_of_20_percent_loss() {
+    let (missing, all) = run(&lossy(5, 0.2, S)).missing();
+    assert!(missing * 10_000 <= all, "{missing} of {all}");
+}
+
+#[test]
+fn a_fifth_of_a_second_hides_1_percent_loss() {
+    assert_complete(&run(&lossy(6, 0.01, MS * 200)));
+}
+
+#[test]
+fn a_fifth_of_a_second_hides_nearly_all_of_5_percent_loss() {
+    let (missing, all) = run(&lossy(7, 0.05, MS * 200)).missing();
+    assert!(missing * 10_000 <= all, "{missing} of {all}");
+}
+
+#[test]
+fn two_hosts_30_ms_apart_miss_nothing_at_1_percent_loss() {
+    let far = LinkModel { latency: MS * 30, jitter: MS * 3, ..LinkModel::default() };
+    let scenario = Scenario { workload: Workload::television(8_000_000), ..Scenario::new(8, 1) };
+    assert_complete(&run(&scenario.with_link(far).with_loss(0.01)));
+}
+
+#[test]
+fn the_relay_that_sends_most_is_killed_and_nobody_misses_anything() {
+    let mut scenario = Scenario::new(9, 5);
+    scenario.deeds.push((S * 5, Deed::KillBusiest));
+    assert_complete(&run(&scenario));
+}
+
+#[test]
+fn the_relay_that_sends_most_is_stopped_and_the_others_miss_nothing() {
+    let mut scenario = Scenario { duration: S * 15, ..Scenario::new(10, 5) };
+    scenario.deeds.push((S * 5, Deed::PauseBusiest(S * 4)));
+    let report = run(&scenario);
+    let missing: u64 = report.viewers().filter(|viewer| !viewer.disturbed).map(|viewer| viewer.missing).sum();
+    assert_eq!(missing, 0, "{report}");
+}
+
+#[test]
+fn eight_viewers_cost_the_publisher_two_and_a_half_uploads_at_most() {
+    let mut scenario = Scenario::new(11, 8);
+    scenario.workload = Workload::television(8_000_000);
+    let report = run(&scenario);
+    assert_complete(&report);
+    assert!(report.upload_ratio() <= 2.5, "{report}");
+    assert!(report.duplicate_share() <= 0.03, "{report}");
+    assert!(report.control_share() <= 0.05, "{report}");
+}
+
+#[test]
+fn a_late_joiner_need_not_wait_for_the_next_random_access_point() {
+    let mut scenario = Scenario { duration: S * 12, ..Scenario::new(12, 4) };
+    scenario.workload.video.iter_mut().for_each(|video| video.gop = S * 10);
+    let (name, playout_delay) = (scenario.workload.name.clone(), scenario.playout_delay);
+    let late = Deed::Join { config: Box::default(), name, playout_delay };
+    scenario.deeds.push((S * 7, late));
+    let report = run(&scenario);
+    assert_complete(&report);
+    let joined = report.hosts[5].joined.unwrap();
+    assert!(joined <= MS * 600, "{joined:?}");
+}
+
+#[test]
+fn a_viewer_that_was_cut_off_for_three_seconds_comes_back() {
+    let mut scenario = Scenario { duration: S * 15, ..Scenario::new(13, 4) };
+    scenario.deeds.extend([(S * 4, Deed::Cut(HostId(2), true)), (S * 7, Deed::Cut(HostId(2), false))]);
+    let report = run(&scenario);
+    let others = report.viewers().filter(|viewer| viewer.host != HostId(2));
+    assert!(others.into_iter().all(|viewer| viewer.missing == 0), "{report}");
+    let back = &report.hosts[2];
+    assert!(back.units > 0 && back.stats.since_last_fragment < S, "{report}");
+}
+
+#[test]
+fn a_restarted_publisher_is_followed_to_its_new_run() {
+    let scenario = Scenario { duration: S * 14, ..Scenario::new(14, 4) };
+    let mut world = scenario.build().unwrap();
+    let second = world.add_host(HostConfig::default());
+    let (workload, key_seed) = (scenario.workload.clone(), scenario.key_seed);
+    world.at(S * 5, Deed::Kill(PUBLISHER));
+    world.at(S * 7, Deed::Publish { host: second, workload, key_seed });
+    world.run_until(scenario.duration);
+    world.judge_end();
+    let report = judged(Report::of(&world, scenario.world.seed));
+    assert!(report.viewers().all(|viewer| viewer.resets == 1), "{report}");
+}
+
+#[test]
+fn a_narrow_downlink_costs_pictures_and_no_sound() {
+    let mut scenario = Scenario { duration: S * 15, ..Scenario::new(19, 1) };
+    scenario.workload = Workload::television(8_000_000);
+    scenario.host.down = RateModel::limited(5_000_000);
+    let report = run(&scenario);
+    let viewer = &report.hosts[1];
+    let missing = |track| viewer.missing_of.get(&TrackId(track)).copied().unwrap_or(0);
+    assert!(missing(0) > 0, "{report}");
+    assert_eq!(missing(1), 0, "{report}");
+    assert!(viewer.stats.access_unit_bytes * 8 >= 3_000_000 * 14, "{report}");
+}
+
+fn besieged(seed: u64, script: Script) -> Scenario {
+    Scenario { hostile: vec![script], duration: S * 12, ..Scenario::new(seed, 5) }
+}
+
+#[test]
+fn altered_bytes_are_counted_and_go_no_further() {
+    let report = run(&besieged(15, Script { alter: 0.5, ..Script::default() }));
+    assert_complete(&report);
+    assert!(report.viewers().map(|viewer| viewer.stats.forged).sum::<u64>() > 0, "{report}");
+}
+
+#[test]
+fn who_claims_what_it_lacks_harms_nobody() {
+    assert_complete(&run(&besieged(16, Script { boast: true, withhold: 1.0, ..Script::default() })));
+}
+
+#[test]
+fn a_flood_of_forged_headers_costs_only_its_sender() {
+    let flood = Flood { after: S, lasting: S * 2, bits_per_second: 50_000_000 };
+    let report = run(&besieged(17, Script { flood: Some(flood), ..Script::default() }));
+    assert_complete(&report);
+    let refused: u64 = report.viewers().map(|v| v.stats.forged + v.stats.malformed + v.stats.orphan).sum();
+    assert!(refused > 1_000, "{report}");
+}
+
+#[test]
+fn an_old_epoch_is_not_believed() {
+    let scenario = besieged(18, Script { replay: true, ..Script::default() });
+    let mut world = scenario.build().unwrap();
+    let second = world.add_host(HostConfig::default());
+    let (workload, key_seed) = (scenario.workload.clone(), scenario.key_seed);
+    let (name, playout_delay) = (workload.name.clone(), scenario.playout_delay);
+    world.at(S * 4, Deed::Kill(PUBLISHER));
+    world.at(S * 5, Deed::Publish { host: second, workload, key_seed });
+    for at in [6, 7, 8] {
+        let (config, name) = (Box::default(), name.clone());
+        world.at(S * at, Deed::Join { config, name, playout_delay });
+    }
+    world.run_until(scenario.duration);
+    world.judge_end();
+    let report = judged(Report::of(&world, scenario.world.seed));
+    let replayed: u64 = report.viewers().map(|viewer| viewer.stats.replay).sum();
+    assert!(replayed > 0, "{report}");
+}
