@@ -1,0 +1,200 @@
+//! Raw sound to Opus.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use ffmpeg_next::format::{Sample, sample};
+use ffmpeg_next::software::resampling;
+use ffmpeg_next::{ChannelLayout, Error, Packet, Stream, codec, decoder, frame};
+use swarmcast_core::catalogue::TimeBase;
+
+use super::{Delays, Encoded, Encoding};
+use crate::lane::LaneError;
+use crate::parameters::{CodecParameters, Medium};
+
+/// Samples a second of all Opus.
+const RATE: u32 = 48_000;
+
+/// Samples of an access unit: 20 ms, at which Opus loses nothing to its headers.
+const UNIT_SAMPLES: usize = 960;
+
+/// Samples by which a device's clock may be off the count of its samples before the count is corrected: 60 ms, above
+/// the jitter of devices, below what is seen as bad lip sync.
+const DRIFT_SAMPLES_MAX: i64 = 2_880;
+
+/// Most bytes of an Opus packet that the encoder is given room for (RFC 6716, 3.4: 1,275 a frame).
+const PACKET_BYTES_MAX: usize = 1_275;
+
+/// Samples to decode before a jump's target (RFC 7845, 4.6: 80 ms).
+const SEEK_PREROLL: u32 = 3_840;
+
+/// Encodes one track's sound.
+pub(crate) struct AudioEncoder {
+    decoder: decoder::Audio,
+    resampler: Option<resampling::Context>,
+    encoder: opus::Encoder,
+    channels: usize,
+    /// Interleaved samples that do not fill a unit yet.
+    waiting: Vec<f32>,
+    /// Time of the first of those, in samples; none before the first packet.
+    position: Option<i64>,
+    /// Samples that the encoder adds at the start.
+    lookahead: i64,
+    delays: Delays,
+}
+
+impl AudioEncoder {
+    /// Time base of the track.
+    pub(crate) const TIME_BASE: TimeBase = TimeBase { numerator: 1, denominator: RATE };
+
+    /// Opens the encoder for a raw stream, and makes `parameters` those of the Opus that comes out.
+    pub(crate) fn new(
+        stream: &Stream<'_>,
+        parameters: &mut CodecParameters,
+        encoding: &Encoding,
+    ) -> Result<Self, LaneError> {
+        let decoder = codec::Context::from_parameters(stream.parameters())?.decoder().audio()?;
+        let (channels, layout) =
+            if parameters.channels == 1 { (1, opus::Channels::Mono) } else { (2, opus::Channels::Stereo) };
+        let mut encoder = opus::Encoder::new(RATE, layout, opus::Application::Audio)?;
+        // Transparent for music: 64 kbit/s a channel, less what stereo shares.
+        let bitrate = if channels == 1 { 64_000 } else { 96_000 };
+        encoder.set_bitrate(opus::Bitrate::Bits(bitrate))?;
+        let lookahead = u16::try_from(encoder.get_lookahead()?).unwrap_or(0);
+        *parameters = CodecParameters {
+            medium: Medium::Audio,
+            codec: "opus".to_owned(),
+            extradata: opus_head(channels as u8, lookahead, parameters.sample_rate),
+            format: "fltp".to_owned(),
+            bit_rate: i64::from(bitrate),
+            profile: -99,
+            level: -99,
+            channels: channels as u8,
+            channel_mask: if channels == 1 {
+                ChannelLayout::MONO.bits()
+            } else {
+                ChannelLayout::STEREO.bits()
+            },
+            sample_rate: RATE,
+            frame_size: UNIT_SAMPLES as u32,
+            initial_padding: u32::from(lookahead),
+            seek_preroll: SEEK_PREROLL,
+            frame_rate: (0, 1),
+            sample_aspect_ratio: (0, 1),
+            language: std::mem::take(&mut parameters.language),
+            disposition: parameters.disposition,
+            ..CodecParameters::default()
+        };
+        let (waiting, lookahead, delays) = (Vec::new(), i64::from(lookahead), encoding.delays.clone());
+        Ok(Self { decoder, resampler: None, encoder, channels, waiting, position: None, lookahead, delays })
+    }
+
+    /// Encodes a packet of samples, the first of which is presented at `pts` microseconds.
+    pub(crate) fn encode(
+        &mut self,
+        packet: &Packet,
+        pts: Option<i64>,
+        captured: Instant,
+    ) -> Result<Vec<Encoded>, LaneError> {
+        match self.decoder.send_packet(packet) {
+            Ok(()) => {}
+            // Damaged sound costs itself alone.
+            Err(Error::InvalidData) => return Ok(Vec::new()),
+            Err(cause) => return Err(cause.into()),
+        }
+        let mut raw = frame::Audio::empty();
+        let mut first = pts;
+        while self.decoder.receive_frame(&mut raw).is_ok() {
+            let samples = self.resample(&raw)?;
+            self.append(&samples, first.take());
+        }
+        let mut encoded = Vec::new();
+        while self.waiting.len() >= UNIT_SAMPLES * self.channels {
+            encoded.push(self.unit()?);
+            self.delays.note(captured);
+        }
+        Ok(encoded)
+    }
+
+    /// Fills the last unit up with silence and returns it.
+    pub(crate) fn flush(&mut self) -> Result<Vec<Encoded>, LaneError> {
+        if self.waiting.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.waiting.resize(UNIT_SAMPLES * self.channels, 0.0);
+        Ok(vec![self.unit()?])
+    }
+
+    /// Converts to interleaved floats at 48 kHz.
+    fn resample(&mut self, raw: &frame::Audio) -> Result<Vec<f32>, LaneError> {
+        let format = Sample::F32(sample::Type::Packed);
+        let to = if self.channels == 1 { ChannelLayout::MONO } else { ChannelLayout::STEREO };
+        let from = match raw.channel_layout() {
+            unknown if unknown.is_empty() => ChannelLayout::default(i32::from(raw.channels())),
+            known => known,
+        };
+        let resampler = match &mut self.resampler {
+            Some(resampler) => resampler,
+            none => none.insert(resampling::Context::get(raw.format(), from, raw.rate(), format, to, RATE)?),
+        };
+        // Room for what the rates make of the samples, and for what the resampler held back before.
+        let room = raw.samples() as u64 * u64::from(RATE) / u64::from(raw.rate().max(1)) + 256;
+        let mut converted = frame::Audio::new(format, room as usize, to);
+        resampler.run(raw, &mut converted)?;
+        let bytes = &converted.data(0)[..converted.samples() * self.channels * size_of::<f32>()];
+        let (samples, _) = bytes.as_chunks::<4>();
+        Ok(samples.iter().map(|&bytes| f32::from_ne_bytes(bytes)).collect())
+    }
+
+    /// Queues samples; time is counted in samples and follows the device's clock once they part too far.
+    fn append(&mut self, samples: &[f32], pts_micros: Option<i64>) {
+        let queued = (self.waiting.len() / self.channels) as i64;
+        let at = pts_micros.map(|pts| pts.saturating_mul(i64::from(RATE) / 1_000) / 1_000);
+        match (self.position, at) {
+            (None, at) => self.position = Some(at.unwrap_or(0)),
+            (Some(position), Some(at)) => {
+                let ahead = at.saturating_sub(position.saturating_add(queued));
+                if ahead > DRIFT_SAMPLES_MAX {
+                    // The device lost samples: what comes next is later.
+                    self.waiting.clear();
+                    self.position = Some(at);
+                } else if ahead < -DRIFT_SAMPLES_MAX {
+                    // The device made samples too fast: as much of them goes.
+                    return;
+                }
+            }
+            (Some(_), None) => {}
+        }
+        self.waiting.extend_from_slice(samples);
+    }
+
+    /// Encodes the first whole unit.
+    fn unit(&mut self) -> Result<Encoded, LaneError> {
+        let mut coded = [0; PACKET_BYTES_MAX];
+        let samples = UNIT_SAMPLES * self.channels;
+        let length = self.encoder.encode_float(&self.waiting[..samples], &mut coded)?;
+        self.waiting.drain(..samples);
+        let position = self.position.unwrap_or(0);
+        self.position = Some(position.saturating_add(UNIT_SAMPLES as i64));
+        let pts = Some(position.saturating_sub(self.lookahead));
+        Ok(Encoded {
+            dts: pts,
+            pts,
+            duration: UNIT_SAMPLES as i64,
+            key: true,
+            disposable: false,
+            payload: Bytes::copy_from_slice(&coded[..length]),
+        })
+    }
+}
+
+/// Makes the identification header (RFC 7845, 5.1).
+fn opus_head(channels: u8, lookahead: u16, input_rate: u32) -> Vec<u8> {
+    let mut head = b"OpusHead".to_vec();
+    head.extend([1, channels]);
+    head.extend(lookahead.to_le_bytes());
+    head.extend(input_rate.to_le_bytes());
+    // No gain; mapping family 0 is mono or stereo.
+    head.extend([0, 0, 0]);
+    head
+}

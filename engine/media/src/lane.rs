@@ -1,0 +1,250 @@
+//! The way of one track's packets: through untouched, or through an encoder.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ffmpeg_next::format::context::Input as Context;
+use ffmpeg_next::format::stream::Disposition;
+use ffmpeg_next::packet::side_data::Type as SideData;
+use ffmpeg_next::{Packet, Rational, Stream, media};
+use swarmcast_core::catalogue::{ACCESS_UNIT_BYTES_MAX, AccessUnit, TimeBase, Track, TrackId, TrackKind};
+
+use crate::capture::{AudioEncoder, Encoded, VideoEncoder};
+use crate::demux::Opening;
+use crate::error::{FfmpegError, SourceError};
+use crate::ffi;
+use crate::input::Input;
+use crate::nal::Disposability;
+use crate::parameters::{Medium, ParametersError};
+use crate::timeline::{Stamp, Timeline};
+
+/// One track of an input.
+pub(crate) struct Lane {
+    id: TrackId,
+    /// Time base of the packets, which differs from the track's when they are encoded.
+    pub(crate) time_base: TimeBase,
+    pub(crate) timeline: Timeline,
+    work: Work,
+}
+
+enum Work {
+    Pass { judge: Option<Disposability>, extradata: Vec<u8> },
+    EncodeVideo(Box<VideoEncoder>),
+    EncodeAudio(Box<AudioEncoder>),
+}
+
+/// What can go wrong with one packet.
+#[derive(Debug)]
+pub(crate) enum LaneError {
+    Changed,
+    Oversize(usize),
+    Codec(ffmpeg_next::Error),
+    Sound(opus::Error),
+}
+
+impl From<ffmpeg_next::Error> for LaneError {
+    fn from(cause: ffmpeg_next::Error) -> Self {
+        Self::Codec(cause)
+    }
+}
+
+impl From<opus::Error> for LaneError {
+    fn from(cause: opus::Error) -> Self {
+        Self::Sound(cause)
+    }
+}
+
+impl LaneError {
+    /// Adds which input it was.
+    pub(crate) fn told(self, opening: &Opening) -> SourceError {
+        let input = opening.text.clone();
+        match self {
+            Self::Changed => SourceError::Changed { input },
+            Self::Oversize(bytes) => SourceError::Oversize { input, bytes, max: ACCESS_UNIT_BYTES_MAX },
+            Self::Codec(cause) => SourceError::Encode { input, cause: FfmpegError::new(cause) },
+            Self::Sound(cause) => SourceError::EncodeSound { input, cause: cause.description().to_owned() },
+        }
+    }
+}
+
+impl Lane {
+    /// Turns a packet into access units; a device's timestamps are shifted to count from the origin.
+    pub(crate) fn take(
+        &mut self,
+        packet: &Packet,
+        captured: Instant,
+        shift_micros: i64,
+        ready: &mut VecDeque<AccessUnit>,
+    ) -> Result<(), LaneError> {
+        let stamp = packet.pts().or(packet.dts());
+        let stamp_micros = stamp.map(|stamp| self.time_base.to_micros(stamp).saturating_add(shift_micros));
+        let encoded = match &mut self.work {
+            Work::Pass { judge, extradata } => {
+                pass(packet, *judge, extradata, ticks(self.time_base, shift_micros))?.into_iter().collect()
+            }
+            Work::EncodeVideo(encoder) => encoder.encode(packet, stamp_micros, captured)?,
+            Work::EncodeAudio(encoder) => encoder.encode(packet, stamp_micros, captured)?,
+        };
+        encoded.into_iter().for_each(|encoded| self.emit(encoded, ready));
+        Ok(())
+    }
+
+    /// Takes out of an encoder what it still holds.
+    pub(crate) fn flush(&mut self, ready: &mut VecDeque<AccessUnit>) -> Result<(), LaneError> {
+        let encoded = match &mut self.work {
+            Work::Pass { .. } => return Ok(()),
+            Work::EncodeVideo(encoder) => encoder.flush()?,
+            Work::EncodeAudio(encoder) => encoder.flush()?,
+        };
+        encoded.into_iter().for_each(|encoded| self.emit(encoded, ready));
+        Ok(())
+    }
+
+    fn emit(&mut self, encoded: Encoded, ready: &mut VecDeque<AccessUnit>) {
+        let Encoded { dts, pts, duration, key, disposable, payload } = encoded;
+        let stamp = self.timeline.stamp(dts, pts, duration);
+        let Stamp { dts, pts, duration } = stamp;
+        ready.push_back(AccessUnit { track: self.id, dts, pts, duration, key, disposable, payload });
+    }
+}
+
+/// Takes a packet as it is; none when there is nothing in it.
+fn pass(
+    packet: &Packet,
+    judge: Option<Disposability>,
+    extradata: &[u8],
+    shift: i64,
+) -> Result<Option<Encoded>, LaneError> {
+    let changed = |data: &[u8]| data != extradata;
+    if packet.side_data().any(|side| side.kind() == SideData::NewExtraData && changed(side.data())) {
+        return Err(LaneError::Changed);
+    }
+    let payload = packet.data().unwrap_or_default();
+    if payload.len() > ACCESS_UNIT_BYTES_MAX {
+        return Err(LaneError::Oversize(payload.len()));
+    }
+    let shifted = |stamp: Option<i64>| stamp.map(|stamp| stamp.saturating_add(shift));
+    Ok((!payload.is_empty()).then(|| Encoded {
+        dts: shifted(packet.dts()),
+        pts: shifted(packet.pts()),
+        duration: packet.duration(),
+        key: packet.is_key(),
+        disposable: ffi::is_disposable(packet) || judge.is_some_and(|judge| judge.is_disposable(payload)),
+        payload: Bytes::copy_from_slice(payload),
+    }))
+}
+
+/// Finds the tracks of an opened input and how their packets go.
+pub(crate) fn lay_out(
+    context: &Context,
+    opening: &Opening,
+) -> Result<(Vec<Track>, Vec<Option<Lane>>), SourceError> {
+    let (mut tracks, mut lanes) = (Vec::new(), Vec::new());
+    for stream in context.streams() {
+        let kind = match stream.parameters().medium() {
+            _ if stream.disposition().contains(Disposition::ATTACHED_PIC) => None,
+            media::Type::Video => Some(TrackKind::Video),
+            media::Type::Audio => Some(TrackKind::Audio),
+            media::Type::Subtitle => Some(TrackKind::Subtitle),
+            media::Type::Data | media::Type::Attachment | media::Type::Unknown => None,
+        };
+        let Some(kind) = kind else {
+            lanes.push(None);
+            continue;
+        };
+        // Beyond the limit of a stream the caller refuses them all; the number only must not wrap.
+        let id = TrackId(u8::try_from(opening.first_track + tracks.len()).unwrap_or(u8::MAX));
+        let (track, lane) = lane(&stream, id, kind, opening)?;
+        tracks.push(track);
+        lanes.push(Some(lane));
+    }
+    if tracks.is_empty() {
+        return Err(SourceError::NoTracks { input: opening.text.clone() });
+    }
+    let known: i64 = tracks.iter().map(|track| i64::from(track.bitrate)).sum();
+    let rest = context.bit_rate().saturating_sub(known);
+    // Many containers tell the rate of the whole alone: what no track accounts for is the first unknown one's.
+    if let (Some(track), Ok(rest)) = (tracks.iter_mut().find(|track| track.bitrate == 0), u32::try_from(rest))
+    {
+        track.bitrate = rest;
+    }
+    Ok((tracks, lanes))
+}
+
+fn lane(
+    stream: &Stream<'_>,
+    id: TrackId,
+    kind: TrackKind,
+    opening: &Opening,
+) -> Result<(Track, Lane), SourceError> {
+    let parameters_error = |cause| match cause {
+        ParametersError::UnknownCodec(_) => {
+            SourceError::UnknownCodec { input: opening.text.clone(), index: stream.index() }
+        }
+        cause => SourceError::Parameters { input: opening.text.clone(), index: stream.index(), cause },
+    };
+    let mut parameters = ffi::read_parameters(&stream.parameters()).map_err(parameters_error)?;
+    parameters.frame_rate = frame_rate(stream);
+    parameters.display_matrix = ffi::display_matrix(stream);
+    parameters.disposition = stream.disposition().bits().cast_unsigned();
+    let language = stream.metadata().get("language").unwrap_or_default().to_owned();
+    if language.len() <= 32 && language.bytes().all(|byte| byte.is_ascii_graphic()) {
+        parameters.language = language;
+    }
+    let time_base = time_base(stream.time_base());
+    let device = matches!(opening.input, Input::Device(_));
+    let (work, time_base_out) = if !is_raw(&parameters.codec, device) {
+        let judge = Disposability::new(&parameters.codec, &parameters.extradata);
+        (Work::Pass { judge, extradata: parameters.extradata.clone() }, time_base)
+    } else if parameters.medium == Medium::Video {
+        let encoder = VideoEncoder::new(stream, &mut parameters, &opening.encoding);
+        (Work::EncodeVideo(Box::new(encoder.map_err(|cause| cause.told(opening))?)), TimeBase::MICROS)
+    } else {
+        let encoder = AudioEncoder::new(stream, &mut parameters, &opening.encoding);
+        (Work::EncodeAudio(Box::new(encoder.map_err(|cause| cause.told(opening))?)), AudioEncoder::TIME_BASE)
+    };
+    let track = Track {
+        id,
+        kind,
+        codec: parameters.codec.clone(),
+        time_base: time_base_out,
+        bitrate: u32::try_from(parameters.bit_rate).unwrap_or(u32::MAX),
+        parameters: parameters.encode().map_err(parameters_error)?.into(),
+    };
+    let timeline = Timeline::new(time_base_out, parameters.video_delay > 0, kind != TrackKind::Subtitle);
+    Ok((track, Lane { id, time_base, timeline, work }))
+}
+
+/// Returns whether a codec is raw, or from a camera as good as raw, so that it must be encoded.
+fn is_raw(codec: &str, device: bool) -> bool {
+    codec.starts_with("pcm_")
+        || matches!(codec, "rawvideo" | "wrapped_avframe")
+        || (device && codec == "mjpeg")
+}
+
+/// Returns the pictures per second, the average where known, else the lowest that fits all timestamps.
+pub(crate) fn frame_rate(stream: &Stream<'_>) -> (u32, u32) {
+    let rates = [stream.avg_frame_rate(), stream.rate()];
+    let rates =
+        rates.map(|Rational(numerator, denominator)| (u32::try_from(numerator), u32::try_from(denominator)));
+    let known = rates.into_iter().find_map(|rate| match rate {
+        (Ok(numerator @ 1..), Ok(denominator @ 1..)) => Some((numerator, denominator)),
+        _ => None,
+    });
+    known.unwrap_or((0, 1))
+}
+
+fn time_base(Rational(numerator, denominator): Rational) -> TimeBase {
+    match (u32::try_from(numerator), u32::try_from(denominator)) {
+        (Ok(numerator @ 1..), Ok(denominator @ 1..)) => TimeBase { numerator, denominator },
+        _ => TimeBase::MICROS,
+    }
+}
+
+/// Converts microseconds to ticks, rounding down.
+fn ticks(time_base: TimeBase, micros: i64) -> i64 {
+    let scaled = i128::from(micros) * i128::from(time_base.denominator);
+    let whole = scaled.div_euclid(i128::from(time_base.numerator) * 1_000_000);
+    i64::try_from(whole).unwrap_or(0)
+}
