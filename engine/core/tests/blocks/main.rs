@@ -1,0 +1,10 @@
+//! From access units to datagrams and back: what `docs/wire.md` promises, held by property tests.
+
+#[path = "../../../../fuzz/src/forge.rs"]
+mod forge;
+mod journeys;
+mod limits;
+mod material;
+mod messages;
+mod overhead;
+mod seals;
