@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use swarmcast_core::ids::{Epoch, GroupId};
+use swarmcast_core::ids::{Epoch, GroupId, StreamKey};
 
 use crate::Group;
 
@@ -146,6 +146,11 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("epoch", &self.epoch).finish_non_exhaustive()
     }
+}
+
+/// Parses the key of a stream as it is printed: 64 hexadecimal digits; `None` for anything else.
+pub fn parse_stream_key(text: &str) -> Option<StreamKey> {
+    record::bytes_of_hex(text).map(StreamKey)
 }
 
 /// Names the file by a hash: stream names may hold slashes and be longer than file names.

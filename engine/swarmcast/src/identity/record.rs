@@ -56,7 +56,7 @@ fn checksum(body: &str) -> String {
 }
 
 /// Reads exactly `N` bytes of hexadecimal digits.
-pub(crate) fn bytes_of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(super) fn bytes_of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }

@@ -1,0 +1,159 @@
+//! Writing a subscription into a media sink, across restarts of its publisher.
+
+use std::path::Path;
+
+use swarmcast_core::catalogue::Track;
+use swarmcast_media::{Sink, SinkConfig, SinkError};
+
+use crate::event::Event;
+
+mod splice;
+
+use splice::Splice;
+
+/// Writes the access units of one subscription. Its calls block: use it on a thread of its own.
+///
+/// The output is opened when the stream is. When the publisher is restarted with the same tracks, the recording
+/// goes on behind what it has, with the pause that there really was; with other tracks it goes on in a new file,
+/// `x.1.mkv` after `x.mkv`, while standard output and URLs are opened again.
+pub struct Recorder {
+    config: SinkConfig,
+    open: Option<Part>,
+    parts: u32,
+    access_units: u64,
+    bytes: u64,
+}
+
+/// One output with its tracks.
+struct Part {
+    sink: Sink,
+    tracks: Vec<Track>,
+    splice: Splice,
+}
+
+/// What an event meant for the recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recorded {
+    /// Nothing, or one more access unit.
+    Quietly,
+    /// An output was opened: the first one, or the next since the tracks differ.
+    Opened {
+        /// Which.
+        output: String,
+        /// Its number, from 0.
+        part: u32,
+    },
+    /// The publisher was restarted, and the same output goes on.
+    Continued,
+    /// The recording is complete.
+    Finished,
+}
+
+/// Why a recording failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The sink cannot be opened or written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+impl Recorder {
+    /// Makes a recorder that has opened nothing. [`SinkConfig::headless`] makes one that only counts.
+    pub fn new(config: SinkConfig) -> Self {
+        Self { config, open: None, parts: 0, access_units: 0, bytes: 0 }
+    }
+
+    /// Takes the subscription's next event and writes what it brought.
+    ///
+    /// # Errors
+    /// [`RecordError::Sink`] when the output cannot be opened, written or completed.
+    pub fn handle(&mut self, event: &Event) -> Result<Recorded, RecordError> {
+        match event {
+            Event::Opened { catalogue, .. } => self.open(&catalogue.tracks),
+            Event::AccessUnit(delivery) => {
+                if let Some(part) = &mut self.open
+                    && let Some(unit) = part.splice.place(delivery, &part.tracks)
+                {
+                    part.sink.write(&unit)?;
+                    self.access_units += 1;
+                    self.bytes += unit.payload.len() as u64;
+                }
+                Ok(Recorded::Quietly)
+            }
+            Event::Closed(_) => {
+                self.finish()?;
+                Ok(Recorded::Finished)
+            }
+            _ => Ok(Recorded::Quietly),
+        }
+    }
+
+    /// Completes the recording; it can be played up to its last access unit even without.
+    ///
+    /// # Errors
+    /// [`RecordError::Sink`] when the end cannot be written.
+    pub fn finish(&mut self) -> Result<(), RecordError> {
+        match self.open.take() {
+            Some(part) => part.sink.finish().map(drop).map_err(RecordError::from),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns how many access units were written.
+    pub fn access_units(&self) -> u64 {
+        self.access_units
+    }
+
+    /// Returns how many bytes of payload were written.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn open(&mut self, tracks: &[Track]) -> Result<Recorded, RecordError> {
+        if let Some(part) = &mut self.open
+            && part.tracks == tracks
+        {
+            part.splice.join();
+            return Ok(Recorded::Continued);
+        }
+        self.finish()?;
+        let part = self.parts;
+        let output = part_name(&self.config.output, part);
+        let sink = Sink::open(SinkConfig { output: output.clone(), ..self.config.clone() }, tracks)?;
+        self.open = Some(Part { sink, tracks: tracks.to_vec(), splice: Splice::default() });
+        self.parts += 1;
+        Ok(Recorded::Opened { output, part })
+    }
+}
+
+/// Numbers the parts of a recording that is a file: `dir/x.mkv`, `dir/x.1.mkv`, `dir/x.2.mkv`.
+fn part_name(output: &str, part: u32) -> String {
+    if part == 0 || output.is_empty() || output == "-" || output.contains("://") {
+        return output.to_owned();
+    }
+    let path = Path::new(output);
+    match (path.file_stem(), path.extension()) {
+        (Some(stem), Some(ending)) => {
+            let name = format!("{}.{part}.{}", stem.to_string_lossy(), ending.to_string_lossy());
+            path.with_file_name(name).to_string_lossy().into_owned()
+        }
+        _ => format!("{output}.{part}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_have_numbered_parts() {
+        assert_eq!(part_name("a.b/x.mkv", 0), "a.b/x.mkv");
+        assert_eq!(part_name("a.b/x.mkv", 2), "a.b/x.2.mkv");
+        assert_eq!(part_name("a.b/x", 1), "a.b/x.1");
+        assert_eq!(part_name("-", 1), "-");
+        assert_eq!(part_name("", 1), "");
+        assert_eq!(part_name("udp://10.0.0.1:5000", 1), "udp://10.0.0.1:5000");
+    }
+}

@@ -1,0 +1,198 @@
+//! One node in one group.
+
+use std::net::SocketAddr;
+
+use swarmcast_core::ids::PeerId;
+use swarmcast_core::stats::KnownStream;
+use swarmcast_net::{BindError, Driver, Handle, NetConfig, PeerAddress};
+use tokio::sync::watch;
+
+use crate::publish::{PublishConfig, PublishError, Publisher};
+use crate::subscribe::{SubscribeConfig, SubscribeError, Subscriber};
+use crate::{Group, Neighbour};
+
+/// How a node is bound.
+#[derive(Clone, Debug)]
+pub struct SwarmConfig {
+    /// The group that it joins.
+    pub group: Group,
+    /// Names of the network interfaces that it uses; all when empty, which is the default.
+    pub interfaces: Vec<String>,
+    /// UDP and TCP port that it listens on; by default one that is free.
+    pub port: Option<u16>,
+    /// Peers that it connects to besides those that it finds.
+    pub peers: Vec<PeerAddress>,
+    /// Whether it announces itself on the LAN and looks for others there; it does by default.
+    pub discovery: bool,
+}
+
+impl SwarmConfig {
+    /// Joins `group` on all interfaces, with discovery, on a free port.
+    pub fn new(group: Group) -> Self {
+        Self { group, interfaces: Vec::new(), port: None, peers: Vec::new(), discovery: true }
+    }
+}
+
+/// A node in a group: publishes and watches streams, and passes on what it watches. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    node: Handle,
+    group: Group,
+}
+
+/// The driver of a node has ended, so nothing can be asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct Stopped;
+
+impl Swarm {
+    /// Opens the node's sockets. Nothing happens until the driver runs: spawn `driver.run()`, or poll it beside
+    /// what you do.
+    ///
+    /// # Errors
+    /// [`BindError::PortInUse`], [`BindError::UnknownInterface`], and what else the system refuses.
+    pub async fn bind(config: SwarmConfig) -> Result<(Self, Driver), BindError> {
+        let SwarmConfig { group, interfaces, port, peers, discovery } = config;
+        let net =
+            NetConfig { interfaces, port, peers, discovery, ..NetConfig::new(group.clone().into_spec()) };
+        let (node, driver) = swarmcast_net::bind(net).await?;
+        Ok((Self { node, group }, driver))
+    }
+
+    /// Publishes a stream.
+    ///
+    /// # Errors
+    /// [`PublishError::Name`] and [`PublishError::Refused`] when the stream cannot be described, and
+    /// [`PublishError::Stopped`] without a driver.
+    pub async fn publish(&self, config: PublishConfig) -> Result<Publisher, PublishError> {
+        Publisher::start(&self.node, config).await
+    }
+
+    /// Watches a stream. It need not exist yet: the first event comes once it does.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Name`] and [`SubscribeError::PlayoutDelay`] when the configuration is out of range, and
+    /// [`SubscribeError::Stopped`] without a driver.
+    pub async fn subscribe(&self, config: SubscribeConfig) -> Result<Subscriber, SubscribeError> {
+        Subscriber::start(&self.node, config).await
+    }
+
+    /// Returns the streams that this node and its neighbours carry.
+    ///
+    /// # Errors
+    /// [`Stopped`] without a driver.
+    pub async fn streams(&self) -> Result<Vec<KnownStream>, Stopped> {
+        self.node.known_streams().await.map_err(|_| Stopped)
+    }
+
+    /// Returns the group.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Returns the node's transport key.
+    pub fn endpoint(&self) -> PeerId {
+        self.node.peer()
+    }
+
+    /// Returns the addresses under which others reach this node, best first; they change with the network.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.node.local_addresses()
+    }
+
+    /// Returns what another node takes as a peer to reach this one.
+    pub fn ticket(&self) -> PeerAddress {
+        self.node.ticket()
+    }
+
+    /// Returns the peers that have a session with this node.
+    pub fn neighbours(&self) -> Vec<Neighbour> {
+        self.node.neighbours()
+    }
+
+    /// Returns the comings and goings of neighbours from here on; those that are there come first.
+    pub fn neighbour_changes(&self) -> NeighbourChanges {
+        NeighbourChanges { now: self.node.watch_neighbours(), known: Vec::new() }
+    }
+
+    /// Ends the node and waits until it has: streams that it publishes linger until their neighbours have
+    /// everything, at most 5 s; a second call ends them at once.
+    pub async fn close(&self) {
+        self.node.close().await;
+    }
+}
+
+/// The comings and goings of neighbours.
+#[derive(Debug)]
+pub struct NeighbourChanges {
+    now: watch::Receiver<Vec<Neighbour>>,
+    known: Vec<PeerId>,
+}
+
+/// A session with a peer came up or went down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourChange {
+    /// The peer.
+    pub peer: PeerId,
+    /// Whether its session is up.
+    pub up: bool,
+}
+
+impl NeighbourChange {
+    /// Returns the status code that people know it by.
+    pub fn code(&self) -> &'static str {
+        if self.up { "NetGroup.Neighbor.Connect" } else { "NetGroup.Neighbor.Disconnect" }
+    }
+}
+
+impl NeighbourChanges {
+    /// Waits for the next change; `None` once the driver has ended. Dropping the future loses nothing. A session
+    /// that came and went while nobody waited is not told.
+    pub async fn next(&mut self) -> Option<NeighbourChange> {
+        loop {
+            if let Some(change) = self.step() {
+                return Some(change);
+            }
+            self.now.changed().await.ok()?;
+        }
+    }
+
+    /// Takes over one difference between what is and what was told.
+    fn step(&mut self) -> Option<NeighbourChange> {
+        let now = self.now.borrow_and_update();
+        let is_up = |peer: &PeerId| now.iter().any(|neighbour| neighbour.peer == *peer);
+        if let Some(place) = self.known.iter().position(|peer| !is_up(peer)) {
+            return Some(NeighbourChange { peer: self.known.swap_remove(place), up: false });
+        }
+        let peer = now.iter().map(|neighbour| neighbour.peer).find(|peer| !self.known.contains(peer))?;
+        self.known.push(peer);
+        Some(NeighbourChange { peer, up: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use swarmcast_core::ids::PathId;
+
+    use super::*;
+
+    fn neighbour(id: u8) -> Neighbour {
+        Neighbour { peer: PeerId([id; 32]), path: PathId(id.into()), rtt: Duration::ZERO }
+    }
+
+    #[tokio::test]
+    async fn each_neighbour_comes_and_goes_once() {
+        let (sender, now) = watch::channel(vec![neighbour(1)]);
+        let mut changes = NeighbourChanges { now, known: Vec::new() };
+        let change = |id, up| Some(NeighbourChange { peer: PeerId([id; 32]), up });
+        assert_eq!(changes.next().await, change(1, true));
+        sender.send_replace(vec![neighbour(2), neighbour(3)]);
+        assert_eq!(changes.next().await, change(1, false));
+        assert_eq!(changes.next().await, change(2, true));
+        assert_eq!(changes.next().await, change(3, true));
+        drop(sender);
+        assert_eq!(changes.next().await, None);
+    }
+}
