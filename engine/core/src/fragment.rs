@@ -222,6 +222,11 @@ impl Joiner {
         }
     }
 
+    /// Returns whether an access unit was begun that the next block has to continue.
+    pub fn is_begun(&self) -> bool {
+        self.partial.is_some()
+    }
+
     /// Forgets a begun access unit, since a block of it is lost. Returns whether there was one.
     pub fn reset(&mut self) -> bool {
         self.partial.take().is_some()

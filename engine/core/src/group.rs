@@ -2,7 +2,7 @@
 
 use blake3::derive_key;
 
-use crate::ids::GroupId;
+use crate::ids::{GroupId, PeerId};
 
 /// Most bytes of a group's name.
 pub const GROUP_NAME_BYTES_MAX: usize = 128;
@@ -70,6 +70,12 @@ impl GroupSpec {
         let mut id = [0; 16];
         id.copy_from_slice(&whole[..16]);
         GroupId(id)
+    }
+
+    /// Returns the proof that `from` gives `to` that it holds the secret: a keyed BLAKE3 over both transport keys.
+    pub(crate) fn proof(&self, from: PeerId, to: PeerId) -> [u8; 32] {
+        let key = derive_key("swarmcast 2026 membership proof", &self.secret);
+        *blake3::keyed_hash(&key, &[from.0, to.0].concat()).as_bytes()
     }
 
     pub(crate) fn secret(&self) -> &[u8; 32] {

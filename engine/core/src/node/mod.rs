@@ -1,17 +1,39 @@
 //! The node: owns sessions, streams and windows, and routes every input to them.
 
 mod face;
+mod greet;
+mod publish;
+mod receive;
+mod sending;
+mod stream;
+mod watch;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 pub use face::{
     Action, Announcement, Batch, CONTROL_BYTES_MAX, CloseCause, Command, ConnectError, Event, GapCause,
     Input, PathSample, Publication, Sighting, Subscription,
 };
 
+use self::stream::Stream;
+use self::watch::Watch;
+use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
-use crate::ids::{Now, PathId, PeerId, StreamHandle};
+use crate::ids::{Now, PathId, PeerId, STRIPES, StreamHandle, StreamKey, StreamTag, WallClock};
+use crate::member::Members;
+use crate::seal::EpochKeys;
+use crate::session::Session;
 use crate::stats::{KnownStream, StreamStats};
+use crate::wire::{DATAGRAM_BYTES_MAX, Offer};
+
+/// Time in which a neighbour has to greet.
+const GREETING_MAX: Duration = Duration::from_secs(3);
+/// Sessions that a node which lacks nothing is content with.
+const NEIGHBOURS_ENOUGH: usize = 6;
 
 /// What a node is told once, at its making.
 #[derive(Clone, Debug)]
@@ -47,68 +69,262 @@ impl NodeConfig {
     }
 }
 
+/// A stream that was offered and whose offer verified.
+#[derive(Debug)]
+struct Known {
+    offer: Offer,
+    catalogue: Catalogue,
+}
+
 /// A member of a group, as a state machine without I/O.
 #[derive(Debug)]
 pub struct Node {
     config: NodeConfig,
+    rng: ChaCha12Rng,
+    /// Wall clock at a time of the driver's clock.
+    wall: (Now, WallClock),
+    members: Members,
+    sessions: BTreeMap<PathId, Session>,
+    streams: BTreeMap<StreamTag, Stream>,
+    /// Publications, and subscriptions that have their stream.
+    handles: BTreeMap<StreamHandle, StreamTag>,
+    watches: BTreeMap<StreamHandle, Watch>,
+    offers: BTreeMap<StreamKey, Known>,
+    /// Tags of runs that are over.
+    retired: BTreeMap<StreamTag, StreamKey>,
+    ready: VecDeque<PathId>,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
 }
 
 impl Node {
     /// Makes a node without streams and sessions.
     pub fn new(now: Now, config: NodeConfig) -> Self {
-        let _ = now;
-        Self { config }
+        Self {
+            rng: ChaCha12Rng::from_seed(config.seed),
+            wall: (now, WallClock(0)),
+            members: Members::new(config.peer),
+            config,
+            sessions: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            ready: VecDeque::new(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+        }
     }
 
     /// Takes one input. Then drain: `poll_event`, `poll_action`, `poll_ready` with `fill`, `poll_timeout`.
     pub fn handle(&mut self, now: Now, input: Input) {
-        let _ = (now, input);
+        match input {
+            Input::Timeout => {}
+            Input::Stalled(_) => self.handle_stalled(now),
+            Input::WallClock(wall) => self.wall = (now, wall),
+            Input::Sighted(sighting) => self.handle_sighting(now, sighting),
+            Input::Vanished(peer) => self.members.handle_vanished(peer),
+            Input::Connected { path, peer, dialed, remote, datagram_bytes_max } => {
+                self.handle_connected(now, path, (peer, dialed), remote, datagram_bytes_max);
+            }
+            Input::ConnectFailed { peer, .. } => self.members.handle_gone(now, peer),
+            Input::Disconnected { path } => self.handle_disconnected(now, path),
+            Input::Control { path, message } => self.handle_control(now, path, &message),
+            Input::Datagram { path, datagram } => self.handle_datagram(now, path, datagram),
+            Input::PathSample { path, sample } => self.handle_sample(now, path, sample),
+            Input::Command(command) => self.handle_command(now, command),
+        }
+        self.run_due(now);
+        self.find_ready(now);
     }
 
     /// Returns the next path that has datagrams to send.
     pub fn poll_ready(&mut self) -> Option<PathId> {
-        None
+        self.ready.pop_front()
     }
 
     /// Fills `batch` with datagrams for `path`, at most `budget_bytes` of them; whatever is too old is shed here.
     pub fn fill(&mut self, now: Now, path: PathId, budget_bytes: usize, batch: &mut Batch) {
-        let _ = (now, path, budget_bytes, batch);
+        self.fill_path(now, path, budget_bytes, batch);
     }
 
     /// Returns the next thing the driver has to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        None
+        self.actions.pop_front()
     }
 
     /// Returns the next thing the embedder should know.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
     }
 
     /// Returns when `Input::Timeout` is due.
     pub fn poll_timeout(&self) -> Option<Now> {
-        None
+        let streams = self.streams.values().filter_map(|stream| self.stream_timeout(stream));
+        let paced = self.sessions.values().filter_map(|session| session.paced_until);
+        let pins = self.watches.values().filter_map(|watch| watch.pin_at);
+        let greetings = self.sessions.values().filter(|s| !s.greeted).map(|s| s.opened.after(GREETING_MAX));
+        let dialing = self.wants_peers().then(|| self.members.next_timeout(self.is_hungry())).flatten();
+        streams.chain(paced).chain(pins).chain(greetings).chain(dialing).min()
     }
 
     /// Returns the counters of a publication or subscription.
     pub fn stats(&self, now: Now, stream: StreamHandle) -> Option<StreamStats> {
-        let _ = (now, stream);
-        None
+        let stream = self.streams.get(self.handles.get(&stream)?)?;
+        let remotes = || self.sessions.values().filter_map(|session| session.streams.get(&stream.tag()));
+        let consumers = remotes().filter(|remote| !remote.consumes.is_empty()).count();
+        let viewers = remotes().filter(|remote| remote.offers).count();
+        let greeted = self.sessions.values().filter(|session| session.greeted).count();
+        Some(StreamStats {
+            newest: stream.window.newest(),
+            since_last_fragment: stream.last_fragment.map_or(Duration::ZERO, |at| now.since(at)),
+            distance_to_live_edge: stream.distance_to_live_edge(),
+            window_bytes: stream.window.bytes() as u64,
+            suppliers: stream.supply.count() as u32,
+            consumers: consumers as u32,
+            neighbours: greeted as u32,
+            viewers: viewers as u32,
+            ..stream.stats
+        })
     }
 
     /// Returns the streams that this node and its neighbours carry.
     pub fn known_streams(&self) -> Vec<KnownStream> {
-        Vec::new()
+        let own = self.streams.values().filter(|stream| stream.source.is_some());
+        let own = own.map(|stream| (&stream.offer, &stream.catalogue));
+        let offered = self.offers.values().map(|known| (&known.offer, &known.catalogue));
+        let carried = |tag: StreamTag| {
+            let carriers =
+                self.sessions.values().filter(|s| s.streams.get(&tag).is_some_and(|remote| remote.offers));
+            carriers.map(|session| session.peer).collect::<Vec<_>>()
+        };
+        own.chain(offered)
+            .map(|(offer, catalogue)| {
+                let keys = EpochKeys::derive(&self.config.group, offer.key, offer.epoch);
+                let carriers = keys.map_or_else(|_| Vec::new(), |keys| carried(keys.tag()));
+                KnownStream {
+                    key: offer.key,
+                    epoch: offer.epoch,
+                    catalogue: catalogue.clone(),
+                    publisher: Some(offer.publisher),
+                    viewers: carriers.iter().filter(|peer| **peer != offer.publisher).count() as u32,
+                }
+            })
+            .collect()
     }
 
     /// Returns whether an ended stream is still being handed to neighbours, at most 5 s: a driver that was asked to
     /// close goes on until this is false.
     pub fn lingers(&self) -> bool {
-        false
+        self.streams.values().any(|stream| stream.linger_until.is_some())
     }
 
     /// Returns how the node was configured.
     pub fn config(&self) -> &NodeConfig {
         &self.config
+    }
+
+    fn handle_command(&mut self, now: Now, command: Command) {
+        match command {
+            Command::Publish(publication) => self.handle_publish(now, *publication),
+            Command::Send { stream, unit, more } => self.handle_send(now, stream, unit, more),
+            Command::End { stream } => self.handle_end(now, stream),
+            Command::Subscribe(subscription) => self.handle_subscribe(now, *subscription),
+            Command::Unsubscribe { stream } => self.handle_unsubscribe(now, stream),
+        }
+    }
+
+    fn handle_sighting(&mut self, now: Now, sighting: Sighting) {
+        if sighting.group.is_none_or(|group| group == self.config.group.id()) {
+            let shuffle = self.rng.next_u32();
+            self.members.handle_sighting(now, sighting, shuffle);
+        }
+    }
+
+    fn handle_sample(&mut self, now: Now, path: PathId, sample: PathSample) {
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        session.sample = sample;
+        session.datagram_bytes_max = sample.datagram_bytes_max.max(DATAGRAM_BYTES_MAX);
+        let consumed = session.streams.iter().filter(|(_, remote)| !remote.consumes.is_empty());
+        let rates = consumed.filter_map(|(tag, remote)| {
+            let share = f64::from(remote.consumes.len()) / f64::from(STRIPES);
+            Some(self.streams.get(tag)?.rate.rate() * share)
+        });
+        session.pace.handle_sample(now, sample, rates.sum());
+    }
+
+    /// Time in which this node did not run is charged to nobody: whoever was silent meanwhile may still answer.
+    fn handle_stalled(&mut self, now: Now) {
+        for stream in self.streams.values_mut() {
+            let playout = stream.subscriber.as_mut().and_then(|subscriber| subscriber.playout.as_mut());
+            playout.into_iter().for_each(|playout| playout.handle_stalled(now));
+        }
+    }
+
+    fn run_due(&mut self, now: Now) {
+        let due = |stream: &&Stream| self.stream_timeout(stream).is_some_and(|at| at <= now);
+        let due: Vec<_> = self.streams.values().filter(due).map(Stream::tag).collect();
+        due.into_iter().for_each(|tag| self.run_stream(now, tag));
+        let pins = self.watches.iter().filter(|(_, watch)| watch.pin_at.is_some_and(|at| at <= now));
+        let pins: Vec<_> = pins.map(|(handle, _)| *handle).collect();
+        pins.into_iter().for_each(|handle| self.pin(now, handle));
+        let silent = self.sessions.values().filter(|s| !s.greeted && now >= s.opened.after(GREETING_MAX));
+        let silent: Vec<_> = silent.map(|session| session.path).collect();
+        silent.into_iter().for_each(|path| self.disconnect(now, path));
+        self.dial(now);
+    }
+
+    fn dial(&mut self, now: Now) {
+        while self.wants_peers() {
+            let wanted: Vec<_> =
+                self.watches.values().map(|watch| watch.subscription.name.as_str()).collect();
+            let hungry = self.is_hungry();
+            let Some((peer, addresses)) = self.members.dial(now, hungry, &wanted) else { return };
+            self.actions.push_back(Action::Connect { peer, addresses });
+        }
+    }
+
+    /// Returns whether this node lacks a stream that it watches, or somebody to get it from.
+    fn is_hungry(&self) -> bool {
+        let unfound = self.watches.values().any(|watch| watch.current.is_none());
+        unfound
+            || self.streams.values().any(|stream| stream.subscriber.is_some() && stream.supply.is_vacant())
+    }
+
+    fn wants_peers(&self) -> bool {
+        let wanted = if self.is_hungry() { self.config.neighbours_max } else { NEIGHBOURS_ENOUGH };
+        let running = self.sessions.len() + self.members.dialing();
+        running < wanted.min(self.config.neighbours_max) || self.members.has_manual_idle()
+    }
+
+    fn stream_timeout(&self, stream: &Stream) -> Option<Now> {
+        let tag = stream.tag();
+        let subscriber = stream.subscriber.as_ref().filter(|subscriber| !subscriber.finished);
+        let supply = subscriber.filter(|_| stream.supply.is_vacant()).map(|_| stream.supply_at);
+        let challenge =
+            subscriber.filter(|subscriber| !subscriber.fresh).map(|subscriber| subscriber.challenge_at);
+        let deliverable = subscriber.filter(|subscriber| subscriber.fresh).and_then(|s| s.playout.as_ref());
+        let deadline = deliverable.and_then(|playout| playout.next_timeout(&stream.clock, &stream.window));
+        let remotes = self.sessions.values().filter(|s| s.greeted).filter_map(|s| s.streams.get(&tag));
+        let have = remotes.filter(|remote| remote.follows()).map(|remote| remote.have_at).min();
+        let source = stream.source.as_ref().map(publish::Source::next_timeout);
+        let all = [supply, challenge, deadline, have, source, stream.pull_at, stream.linger_until];
+        all.into_iter().flatten().min()
+    }
+
+    fn find_ready(&mut self, now: Now) {
+        for session in self.sessions.values_mut() {
+            let waits = session.paced_until.is_some_and(|at| at > now);
+            let has = session.outbox.has_control() || (session.outbox.has_media() && !waits);
+            if has && !self.ready.contains(&session.path) {
+                self.ready.push_back(session.path);
+            }
+        }
+    }
+
+    fn wall(&self, now: Now) -> WallClock {
+        let (at, wall) = self.wall;
+        WallClock(wall.0 + now.since(at).as_millis() as u64)
     }
 }

@@ -1,0 +1,175 @@
+//! Members: who might be there, who is dialled, and who is not wanted.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::ids::{Now, PeerId};
+use crate::node::Sighting;
+
+/// Most peers that are remembered.
+const CANDIDATES_MAX: usize = 1024;
+/// Most addresses of one peer.
+const ADDRESSES_MAX: usize = 16;
+/// Most peers that are shunned at a time.
+const BANNED_MAX: usize = 256;
+/// Time before a peer that could not be reached is dialled again, doubled with each failure.
+const RETRY: Duration = Duration::from_millis(500);
+/// Longest such time.
+const RETRY_MAX: Duration = Duration::from_secs(15);
+/// Time for which a peer that sent forgeries is shunned.
+const BAN: Duration = Duration::from_secs(60);
+/// Time that a node without need leaves to the other side to dial: two nodes that find each other do not both dial.
+const COURTESY: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    Dialing,
+    Connected,
+}
+
+#[derive(Clone, Debug)]
+struct Candidate {
+    addresses: Vec<SocketAddr>,
+    manual: bool,
+    publishes: Vec<String>,
+    state: State,
+    /// When it may be dialled.
+    dial_at: Now,
+    /// When it was sighted, plus the courtesy.
+    polite_at: Now,
+    failures: u32,
+    shuffle: u32,
+}
+
+/// The peers that a node knows of.
+#[derive(Debug)]
+pub(crate) struct Members {
+    own: PeerId,
+    candidates: BTreeMap<PeerId, Candidate>,
+    banned: BTreeMap<PeerId, Now>,
+}
+
+impl Members {
+    pub(crate) fn new(own: PeerId) -> Self {
+        Self { own, candidates: BTreeMap::new(), banned: BTreeMap::new() }
+    }
+
+    /// Takes a sighting; `shuffle` is a random number that orders dialling.
+    pub(crate) fn handle_sighting(&mut self, now: Now, sighting: Sighting, shuffle: u32) {
+        let known = self.candidates.contains_key(&sighting.peer);
+        if sighting.peer == self.own || (!known && self.candidates.len() >= CANDIDATES_MAX) {
+            return;
+        }
+        let candidate = self.candidates.entry(sighting.peer).or_insert_with(|| Candidate {
+            addresses: Vec::new(),
+            manual: false,
+            publishes: Vec::new(),
+            state: State::Idle,
+            dial_at: now,
+            polite_at: now.after(COURTESY + Duration::from_millis(u64::from(shuffle % 1000))),
+            failures: 0,
+            shuffle,
+        });
+        candidate.manual |= sighting.manual;
+        if !sighting.publishes.is_empty() {
+            candidate.publishes = sighting.publishes;
+        }
+        for address in sighting.addresses {
+            if !candidate.addresses.contains(&address) && candidate.addresses.len() < ADDRESSES_MAX {
+                candidate.addresses.push(address);
+            }
+        }
+    }
+
+    /// Forgets a peer that said good-bye.
+    pub(crate) fn handle_vanished(&mut self, peer: PeerId) {
+        if self
+            .candidates
+            .get(&peer)
+            .is_some_and(|candidate| candidate.state == State::Idle && !candidate.manual)
+        {
+            self.candidates.remove(&peer);
+        }
+    }
+
+    pub(crate) fn handle_connected(&mut self, peer: PeerId) {
+        if let Some(candidate) = self.candidates.get_mut(&peer) {
+            candidate.state = State::Connected;
+        }
+    }
+
+    /// Takes the end of a session, or of the attempt; the peer is dialled again after a while.
+    pub(crate) fn handle_gone(&mut self, now: Now, peer: PeerId) {
+        let Some(candidate) = self.candidates.get_mut(&peer) else { return };
+        let wait = (RETRY * 2u32.saturating_pow(candidate.failures.min(8))).min(RETRY_MAX);
+        candidate.state = State::Idle;
+        candidate.failures += 1;
+        candidate.dial_at = now.after(wait);
+    }
+
+    /// Takes a greeting that was accepted: failures of the past are forgiven.
+    pub(crate) fn handle_greeted(&mut self, peer: PeerId) {
+        if let Some(candidate) = self.candidates.get_mut(&peer) {
+            candidate.failures = 0;
+        }
+    }
+
+    /// Shuns a peer for a while.
+    pub(crate) fn ban(&mut self, now: Now, peer: PeerId) {
+        self.banned.retain(|_, until| *until > now);
+        if self.banned.len() < BANNED_MAX {
+            self.banned.insert(peer, now.after(BAN));
+        }
+    }
+
+    pub(crate) fn is_banned(&self, now: Now, peer: PeerId) -> bool {
+        self.banned.get(&peer).is_some_and(|until| *until > now)
+    }
+
+    /// Picks the next peer to dial and takes it for dialled. A hungry node, one that still looks for a stream or for
+    /// suppliers, does not wait for the other side; who publishes `wanted` comes first, who was named by the user before.
+    pub(crate) fn dial(
+        &mut self,
+        now: Now,
+        hungry: bool,
+        wanted: &[&str],
+    ) -> Option<(PeerId, Vec<SocketAddr>)> {
+        let banned = &self.banned;
+        let due = |(peer, candidate): &(&PeerId, &mut Candidate)| {
+            candidate.state == State::Idle
+                && now >= candidate.ready_at(hungry)
+                && banned.get(peer).is_none_or(|until| *until <= now)
+        };
+        let rank = |(_, candidate): &(&PeerId, &mut Candidate)| {
+            let publishes = candidate.publishes.iter().any(|name| wanted.contains(&name.as_str()));
+            (!candidate.manual, candidate.failures, !publishes, candidate.shuffle)
+        };
+        let (peer, candidate) = self.candidates.iter_mut().filter(due).min_by_key(rank)?;
+        candidate.state = State::Dialing;
+        Some((*peer, candidate.addresses.clone()))
+    }
+
+    /// Returns how many attempts are running.
+    pub(crate) fn dialing(&self) -> usize {
+        self.candidates.values().filter(|candidate| candidate.state == State::Dialing).count()
+    }
+
+    /// Returns when [`Members::dial`] may have somebody.
+    pub(crate) fn next_timeout(&self, hungry: bool) -> Option<Now> {
+        let idle = self.candidates.values().filter(|candidate| candidate.state == State::Idle);
+        idle.map(|candidate| candidate.ready_at(hungry)).min()
+    }
+
+    /// Returns whether a user-named peer waits to be dialled, however many sessions there are.
+    pub(crate) fn has_manual_idle(&self) -> bool {
+        self.candidates.values().any(|candidate| candidate.manual && candidate.state == State::Idle)
+    }
+}
+
+impl Candidate {
+    fn ready_at(&self, hungry: bool) -> Now {
+        if hungry || self.manual { self.dial_at } else { self.dial_at.max(self.polite_at) }
+    }
+}

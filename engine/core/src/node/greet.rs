@@ -1,0 +1,312 @@
+//! The reliable stream: greetings, offers, challenges, subscriptions.
+
+use std::net::SocketAddr;
+
+use super::face::{Announcement, Event, Sighting};
+use super::sending::parcel;
+use super::stream::Stream;
+use super::{Action, Known, Node};
+use crate::catalogue::Catalogue;
+use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
+use crate::seal::EpochKeys;
+use crate::session::{Remote, Session};
+use crate::wire::{CARRIED_MAX, Control, Hello, INTRODUCED_MAX, Offer, StripeMask, SubscribeFrom};
+
+/// Stripes a neighbour must have more than another before one is taken from it for the other's sake.
+const FAIRNESS: u32 = 2;
+/// Most challenges passed on for one stream in the time a beacon takes.
+const CHALLENGES_MAX: usize = 64;
+
+impl Node {
+    pub(super) fn handle_connected(
+        &mut self,
+        now: Now,
+        path: PathId,
+        (peer, dialed): (PeerId, bool),
+        remote: Option<SocketAddr>,
+        datagram_bytes_max: usize,
+    ) {
+        self.members.handle_connected(peer);
+        let full = self.sessions.len() >= self.config.neighbours_max && !dialed;
+        let double = self.sessions.values().find(|session| session.peer == peer).map(|session| session.path);
+        let session = Session::new(now, path, peer, remote, datagram_bytes_max);
+        self.sessions.insert(path, session);
+        if full || self.members.is_banned(now, peer) || peer == self.config.peer {
+            return self.disconnect(now, path);
+        }
+        if let Some(other) = double {
+            let own_dial_survives = self.config.peer < peer;
+            let loser = if dialed == own_dial_survives { other } else { path };
+            self.disconnect(now, loser);
+            if loser == path {
+                return;
+            }
+        }
+        let hello =
+            Hello { group: self.config.group.id(), proof: self.config.group.proof(self.config.peer, peer) };
+        self.send_control(path, &Control::Hello(hello));
+    }
+
+    pub(super) fn handle_control(&mut self, now: Now, path: PathId, message: &[u8]) {
+        let Some(session) = self.sessions.get(&path) else { return };
+        let Ok(control) = Control::decode(message) else { return self.disconnect(now, path) };
+        if let Control::Hello(hello) = control {
+            return self.handle_hello(now, path, &hello);
+        }
+        if !session.greeted {
+            return self.disconnect(now, path);
+        }
+        match control {
+            Control::Hello(_) => {}
+            Control::Offer(offer) => self.handle_offer(now, path, *offer),
+            Control::Challenge { tag, nonce } => self.handle_challenge(now, path, tag, nonce),
+            Control::Subscribe { tag, stripes, from, patience_ms } => {
+                if let Some(remote) = self.remote_mut(path, tag) {
+                    remote.patience =
+                        std::time::Duration::from_millis(u64::from(patience_ms.clamp(50, 60_000)));
+                }
+                self.handle_stripes_wanted(now, path, tag, stripes, from);
+            }
+            Control::Unsubscribe { tag, stripes } => self.stop_pushing(path, tag, stripes),
+            Control::Choke { tag, stripes } => {
+                if let Some(stream) = self.streams.get_mut(&tag) {
+                    stream.supply.handle_choke(now, path, stripes);
+                    stream.supply_at = now;
+                }
+            }
+            Control::Finished { tag } => {
+                if let Some(remote) = self.remote_mut(path, tag) {
+                    remote.finished = true;
+                    remote.consumes = StripeMask::default();
+                }
+                self.check_linger(now, tag);
+            }
+            Control::Peers(peers) => self.handle_introduction(now, peers),
+        }
+    }
+
+    fn handle_hello(&mut self, now: Now, path: PathId, hello: &Hello) {
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        let proof = self.config.group.proof(session.peer, self.config.peer);
+        if session.greeted || hello.group != self.config.group.id() || hello.proof != proof {
+            return self.disconnect(now, path);
+        }
+        session.greeted = true;
+        let peer = session.peer;
+        self.members.handle_greeted(peer);
+        self.events.push_back(Event::NeighbourUp { peer, path });
+        let offers: Vec<_> =
+            self.streams.values().filter(|s| s.is_carried()).map(|s| s.offer.clone()).collect();
+        for offer in offers.into_iter().take(CARRIED_MAX) {
+            self.send_control(path, &Control::Offer(Box::new(offer)));
+        }
+        let others = self.sessions.values().filter(|other| other.greeted && other.path != path);
+        let peers: Vec<_> =
+            others.filter_map(|other| Some((other.peer, other.remote?))).take(INTRODUCED_MAX).collect();
+        if !peers.is_empty() {
+            self.send_control(path, &Control::Peers(peers));
+        }
+    }
+
+    fn handle_introduction(&mut self, now: Now, peers: Vec<(PeerId, SocketAddr)>) {
+        for (peer, address) in peers {
+            let group = Some(self.config.group.id());
+            let sighting =
+                Sighting { peer, addresses: vec![address], group, manual: false, publishes: Vec::new() };
+            self.handle_sighting(now, sighting);
+        }
+    }
+
+    fn handle_offer(&mut self, now: Now, path: PathId, offer: Offer) {
+        let known = self.offers.get(&offer.key);
+        let repeated = known.is_some_and(|known| known.offer == offer);
+        if known.is_some_and(|known| offer.epoch < known.offer.epoch) {
+            let newer = self.streams.values_mut().find(|stream| stream.keys.key() == offer.key);
+            newer.into_iter().for_each(|stream| stream.stats.replay += 1);
+            return;
+        }
+        let verified = EpochKeys::derive(&self.config.group, offer.key, offer.epoch).and_then(|keys| {
+            if repeated { Ok((keys, None)) } else { keys.verify_offer(&offer).map(|c| (keys, Some(c))) }
+        });
+        let Ok((keys, catalogue)) = verified else { return self.disconnect(now, path) };
+        let (tag, key, publisher) = (keys.tag(), offer.key, offer.publisher);
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        if session.streams.len() >= CARRIED_MAX && !session.streams.contains_key(&tag) {
+            return;
+        }
+        let from_publisher = session.peer == publisher;
+        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
+        remote.offers = true;
+        if from_publisher {
+            remote.depths = [0; STRIPES as usize];
+        }
+        if let Some(catalogue) = catalogue {
+            self.learn(offer, catalogue);
+        }
+        self.consider(now, key);
+        if let Some(stream) = self.streams.get_mut(&tag) {
+            stream.supply_at = stream.supply_at.min(now);
+            let unproven = stream.subscriber.as_ref().filter(|subscriber| !subscriber.fresh).map(|s| s.nonce);
+            if let Some(nonce) = unproven {
+                self.send_control(path, &Control::Challenge { tag, nonce });
+            }
+        }
+    }
+
+    fn learn(&mut self, offer: Offer, catalogue: Catalogue) {
+        if self.offers.len() >= CARRIED_MAX * 4 && !self.offers.contains_key(&offer.key) {
+            return;
+        }
+        let own = self
+            .streams
+            .values()
+            .find(|s| s.keys.key() == offer.key)
+            .and_then(|s| Some((s.tag(), s.source.as_ref()?.handle)));
+        if let Some((tag, handle)) = own {
+            self.events.push_back(Event::BadName { stream: handle, newer: offer.epoch });
+            self.events.push_back(Event::Unpublished { stream: handle, complete: false });
+            self.retire(tag);
+        }
+        self.offers.insert(offer.key, Known { offer, catalogue });
+    }
+
+    /// Passes a challenge on towards the publisher, or has it answered.
+    fn handle_challenge(&mut self, now: Now, path: PathId, tag: StreamTag, nonce: u64) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        if let Some(remote) =
+            self.sessions.get_mut(&path).map(|s| s.streams.entry(tag).or_insert_with(|| Remote::new(now)))
+        {
+            remote.challenged = true;
+            remote.have_at = now;
+        }
+        if let Some(source) = &mut stream.source {
+            return source.handle_challenge(now, nonce);
+        }
+        stream.challenges.retain(|_, at| now.since(*at).as_millis() < 250);
+        if stream.challenges.len() >= CHALLENGES_MAX || stream.challenges.insert(nonce, now).is_some() {
+            return;
+        }
+        let publisher = stream.publisher();
+        let nearest =
+            self.sessions.values().filter(|session| session.path != path && session.greeted).filter_map(
+                |session| {
+                    let remote = session.streams.get(&tag).filter(|remote| remote.offers)?;
+                    Some((session.peer != publisher, remote.depths.iter().min().copied(), session.path))
+                },
+            );
+        if let Some((.., nearest)) = nearest.min() {
+            self.send_control(nearest, &Control::Challenge { tag, nonce });
+        }
+    }
+
+    fn handle_stripes_wanted(
+        &mut self,
+        now: Now,
+        path: PathId,
+        tag: StreamTag,
+        stripes: StripeMask,
+        from: SubscribeFrom,
+    ) {
+        let mut refused = stripes;
+        if self.streams.get(&tag).is_some_and(Stream::is_carried) {
+            self.catch_up(now, path, tag, stripes, from);
+            for stripe in stripes.iter() {
+                if self.admit(path, tag, stripe) {
+                    refused = refused.without(StripeMask::default().with(stripe));
+                }
+            }
+        }
+        if !refused.is_empty() {
+            self.send_control(path, &Control::Choke { tag, stripes: refused });
+        }
+    }
+
+    /// Gives a neighbour a push of a stripe, if need be at the cost of one that has more than its share.
+    fn admit(&mut self, path: PathId, tag: StreamTag, stripe: Stripe) -> bool {
+        let consumers =
+            |session: &&Session| session.streams.get(&tag).is_some_and(|remote| remote.takes(stripe));
+        let taken: Vec<_> = self.sessions.values().filter(consumers).map(|session| session.path).collect();
+        let share = |path: &PathId| {
+            self.sessions.get(path).and_then(|s| s.streams.get(&tag)).map_or(0, |r| r.consumes.len())
+        };
+        let own = share(&path);
+        if !taken.contains(&path) && taken.len() >= self.config.pushes_per_stripe_max {
+            let Some(richest) = taken.iter().copied().max_by_key(share) else { return false };
+            if share(&richest) < own + FAIRNESS {
+                return false;
+            }
+            let only = StripeMask::default().with(stripe);
+            self.stop_pushing(richest, tag, only);
+            self.send_control(richest, &Control::Choke { tag, stripes: only });
+        }
+        let Some(remote) = self.remote_mut(path, tag) else { return false };
+        remote.consumes = remote.consumes.with(stripe);
+        true
+    }
+
+    fn stop_pushing(&mut self, path: PathId, tag: StreamTag, stripes: StripeMask) {
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        let Some(remote) = session.streams.get_mut(&tag) else { return };
+        remote.consumes = remote.consumes.without(stripes);
+        let Some(stream) = self.streams.get(&tag) else { return };
+        session.outbox.retain_pushed(|parcel| {
+            let header = stream.window.slot(parcel.block).and_then(|slot| slot.header());
+            parcel.tag != tag || header.is_none_or(|header| !stripes.has(header.header().stripe))
+        });
+    }
+
+    /// Queues what a subscriber has missed so far, oldest first.
+    fn catch_up(&mut self, now: Now, path: PathId, tag: StreamTag, stripes: StripeMask, from: SubscribeFrom) {
+        let (Some(stream), Some(session)) = (self.streams.get(&tag), self.sessions.get_mut(&path)) else {
+            return;
+        };
+        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
+        remote.have_at = now;
+        let first = match from {
+            SubscribeFrom::RandomAccess => stream.window.newest_random_access(),
+            SubscribeFrom::Block(block) => Some(block),
+        };
+        let Some(first) = first.map(|first| first.max(stream.window.first())) else { return };
+        for block in (first.0..stream.window.end().0).map(BlockId) {
+            let Some((slot, header)) =
+                stream.window.slot(block).and_then(|slot| Some((slot, slot.header()?)))
+            else {
+                continue;
+            };
+            let lacks = slot.word() & !remote.holds(block);
+            if lacks != 0 && stripes.has(header.header().stripe) {
+                session.outbox.push_pulled(parcel(stream, now, block, lacks, remote.patience));
+            }
+        }
+    }
+
+    pub(super) fn remote_mut(&mut self, path: PathId, tag: StreamTag) -> Option<&mut Remote> {
+        self.sessions.get_mut(&path)?.streams.get_mut(&tag)
+    }
+
+    /// Tells every neighbour of a stream that this node carries.
+    pub(super) fn offer_to_all(&mut self, tag: StreamTag) {
+        let Some(offer) = self.streams.get(&tag).map(|stream| stream.offer.clone()) else { return };
+        let paths: Vec<_> = self.sessions.values().filter(|s| s.greeted).map(|s| s.path).collect();
+        for path in paths {
+            self.send_control(path, &Control::Offer(Box::new(offer.clone())));
+        }
+    }
+
+    /// Tells the LAN what is published and watched here.
+    pub(super) fn announce(&mut self) {
+        let published = self.streams.values().filter(|stream| stream.source.is_some());
+        let announcement = Announcement {
+            publishes: published.map(|stream| stream.catalogue.name.clone()).collect(),
+            watches: self.watches.values().map(|watch| watch.subscription.name.clone()).collect(),
+        };
+        self.actions.push_back(Action::Announce(announcement));
+    }
+}
+
+impl Stream {
+    /// Returns whether this node may tell others of the stream: it publishes it, or has proof that it lives.
+    pub(super) fn is_carried(&self) -> bool {
+        self.source.is_some() || self.subscriber.as_ref().is_some_and(|subscriber| subscriber.fresh)
+    }
+}

@@ -1,0 +1,253 @@
+//! Publishing: access units in, sealed blocks out, beacons while the publisher lives.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::face::{Event, Publication};
+use super::stream::{LastBeacon, Stream};
+use super::{Node, sending};
+use crate::catalogue::{ACCESS_UNIT_BYTES_MAX, AccessUnit, Catalogue, TrackKind};
+use crate::fragment::{Cutter, Draft, Submission};
+use crate::ids::{BlockId, MediaTime, Now, Priority, STRIPES, StreamHandle, StreamTag, Stripe, WallClock};
+use crate::seal::Sealer;
+use crate::window::Window;
+use crate::wire::{Beacon, BlockHeader, NONCES_MAX, StreamState, Want, ZIGZAG_MAX};
+
+/// Time between two beacons: quiet and dead differ within half a second.
+const BEACON_PERIOD: Duration = Duration::from_millis(250);
+/// Shortest time between two beacons, when challenges wait for an answer.
+const BEACON_GAP_MIN: Duration = Duration::from_millis(20);
+/// Time over which stripes are kept level.
+const LEVEL_PERIOD: Duration = Duration::from_secs(2);
+/// Longest time an ended stream is handed on.
+pub(super) const LINGER_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes that each stripe was dealt of late: a block goes to the lowest.
+#[derive(Debug, Default)]
+struct Levels {
+    bytes: [usize; STRIPES as usize],
+    dealt: VecDeque<(Now, Stripe, usize)>,
+}
+
+impl Levels {
+    fn deal(&mut self, now: Now, bytes: usize) -> Stripe {
+        while self.dealt.front().is_some_and(|(at, ..)| now.since(*at) > LEVEL_PERIOD) {
+            let dealt = self.dealt.pop_front();
+            dealt.into_iter().for_each(|(_, stripe, bytes)| self.bytes[usize::from(stripe.0)] -= bytes);
+        }
+        let lowest = (0..STRIPES).min_by_key(|stripe| self.bytes[usize::from(*stripe)]).unwrap_or(0);
+        self.bytes[usize::from(lowest)] += bytes;
+        self.dealt.push_back((now, Stripe(lowest), bytes));
+        Stripe(lowest)
+    }
+}
+
+/// The publisher's side of a stream.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) handle: StreamHandle,
+    sealer: Sealer,
+    cutter: Cutter,
+    levels: Levels,
+    began: Now,
+    last_dts: [Option<i64>; crate::catalogue::TRACKS_MAX],
+    random_access: Option<BlockId>,
+    blocks: u64,
+    state: StreamState,
+    beacon_at: Now,
+    beacon_sent: Now,
+    pub(super) nonces: Vec<u64>,
+}
+
+impl Source {
+    /// Returns when blocks must be closed or a beacon is due.
+    pub(super) fn next_timeout(&self) -> Now {
+        self.cutter.next_timeout().map_or(self.beacon_at, |at| at.min(self.beacon_at))
+    }
+
+    /// Takes a challenge; it is answered by a beacon soon.
+    pub(super) fn handle_challenge(&mut self, now: Now, nonce: u64) {
+        if self.nonces.len() < NONCES_MAX && !self.nonces.contains(&nonce) {
+            self.nonces.push(nonce);
+            self.beacon_at = self.beacon_at.min(self.beacon_sent.after(BEACON_GAP_MIN).max(now));
+        }
+    }
+
+    fn accepts(&mut self, unit: &AccessUnit, catalogue: &Catalogue) -> bool {
+        let Some(last) = self.last_dts.get_mut(usize::from(unit.track.0)) else { return false };
+        let in_range = unit.dts.abs() <= ZIGZAG_MAX / 2 && unit.pts.abs() <= ZIGZAG_MAX / 2;
+        let accepted = catalogue.track(unit.track).is_some()
+            && (1..=ACCESS_UNIT_BYTES_MAX).contains(&unit.payload.len())
+            && in_range
+            && last.is_none_or(|last| last <= unit.dts);
+        if accepted {
+            *last = Some(unit.dts);
+        }
+        accepted
+    }
+
+    fn beacon(&mut self, now: Now, wall: WallClock) -> Beacon {
+        self.beacon_sent = now;
+        self.beacon_at = now.after(BEACON_PERIOD);
+        Beacon {
+            epoch: self.sealer.keys().epoch(),
+            at: now.since(self.began),
+            wall,
+            state: self.state,
+            blocks: self.blocks,
+            random_access: self.random_access,
+            nonces: std::mem::take(&mut self.nonces),
+        }
+    }
+}
+
+/// Works out what a stream knows of an access unit.
+fn submission(unit: AccessUnit, catalogue: &Catalogue) -> Option<Submission> {
+    let track = catalogue.track(unit.track)?;
+    let priority = match track.kind {
+        TrackKind::Video if unit.disposable && !unit.key => Priority::Disposable,
+        TrackKind::Video => Priority::Reference,
+        TrackKind::Audio | TrackKind::Data | TrackKind::Subtitle => Priority::Essential,
+    };
+    let random_access = unit.key && catalogue.lead_track().is_some_and(|lead| lead.id == track.id);
+    let media_time = MediaTime(track.time_base.to_micros(unit.pts));
+    Some(Submission { unit, priority, random_access, media_time })
+}
+
+impl Node {
+    pub(super) fn handle_publish(&mut self, now: Now, publication: Publication) {
+        let Publication { handle, catalogue, key_seed, epoch } = publication;
+        let sealed = Sealer::new(&self.config.group, &key_seed, epoch)
+            .ok()
+            .and_then(|sealer| Some((sealer.seal_offer(&catalogue, 0, self.config.peer).ok()?, sealer)));
+        let Some((offer, sealer)) = sealed.filter(|_| !self.handles.contains_key(&handle)) else {
+            self.events.push_back(Event::Unpublished { stream: handle, complete: false });
+            return;
+        };
+        let keys = sealer.keys().clone();
+        let (tag, key) = (keys.tag(), keys.key());
+        let window = Window::new(BlockId(0), self.config.window_bytes_max, self.config.window_duration);
+        let mut stream = Stream::new(now, keys, offer, catalogue, window);
+        stream.started = true;
+        stream.source = Some(Source {
+            handle,
+            sealer,
+            cutter: Cutter::default(),
+            levels: Levels::default(),
+            began: now,
+            last_dts: [None; crate::catalogue::TRACKS_MAX],
+            random_access: None,
+            blocks: 0,
+            state: StreamState::Live,
+            beacon_at: now,
+            beacon_sent: now,
+            nonces: Vec::new(),
+        });
+        self.handles.insert(handle, tag);
+        self.streams.insert(tag, stream);
+        self.events.push_back(Event::Published { stream: handle, key });
+        self.offer_to_all(tag);
+        self.announce();
+    }
+
+    pub(super) fn handle_send(&mut self, now: Now, handle: StreamHandle, unit: AccessUnit, more: bool) {
+        let Some(stream) = self.handles.get(&handle).and_then(|tag| self.streams.get_mut(tag)) else {
+            return;
+        };
+        let Some(source) = stream.source.as_mut().filter(|source| source.state != StreamState::Ended) else {
+            return;
+        };
+        if !source.accepts(&unit, &stream.catalogue) {
+            stream.stats.malformed += 1;
+            return;
+        }
+        stream.stats.access_units += 1;
+        stream.stats.access_unit_bytes += unit.payload.len() as u64;
+        let Some(submission) = submission(unit, &stream.catalogue) else { return };
+        let mut drafts = Vec::new();
+        source.cutter.push(now, &submission, more, &mut drafts);
+        let tag = stream.tag();
+        drafts.into_iter().for_each(|draft| self.send_block(now, tag, draft));
+    }
+
+    pub(super) fn handle_end(&mut self, now: Now, handle: StreamHandle) {
+        let Some(stream) = self.handles.get(&handle).and_then(|tag| self.streams.get_mut(tag)) else {
+            return;
+        };
+        let Some(source) = stream.source.as_mut().filter(|source| source.state != StreamState::Ended) else {
+            return;
+        };
+        let (tag, mut drafts) = (stream.keys.tag(), Vec::new());
+        source.cutter.close_all(&mut drafts);
+        drafts.into_iter().for_each(|draft| self.send_block(now, tag, draft));
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        if let Some(source) = &mut stream.source {
+            source.state = StreamState::Ended;
+            stream.linger_until = Some(now.after(LINGER_MAX));
+        }
+        self.send_beacon(now, tag);
+        self.check_linger(now, tag);
+    }
+
+    /// Closes blocks and sends beacons that are due.
+    pub(super) fn run_source(&mut self, now: Now, tag: StreamTag) {
+        let Some(source) = self.streams.get_mut(&tag).and_then(|stream| stream.source.as_mut()) else {
+            return;
+        };
+        let mut drafts = Vec::new();
+        source.cutter.close_due(now, &mut drafts);
+        let beacon_due = source.beacon_at <= now;
+        drafts.into_iter().for_each(|draft| self.send_block(now, tag, draft));
+        if beacon_due {
+            self.send_beacon(now, tag);
+        }
+    }
+
+    fn send_block(&mut self, now: Now, tag: StreamTag, draft: Draft) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let Some(source) = &mut stream.source else { return };
+        let block = BlockId(source.blocks);
+        source.blocks += 1;
+        if draft.random_access {
+            source.random_access = Some(block);
+        }
+        let header = BlockHeader {
+            block,
+            stripe: source.levels.deal(now, draft.plain.len()),
+            priority: draft.priority,
+            continues: draft.continues,
+            random_access: draft.random_access,
+            data: 1,
+            parity: 0,
+            last_shard_bytes: 0,
+            closed: now.since(source.began),
+            media_time: draft.media_time,
+            leaves: Vec::new(),
+        };
+        let sealed = source.sealer.seal(header, &draft.plain);
+        let word = sealed.header.header().full_word() | Want::HEADER;
+        stream.rate.add(now, draft.plain.len());
+        stream.last_fragment = Some(now);
+        stream.window.insert_header(now, sealed.header);
+        for fragment in sealed.fragments {
+            stream.window.insert_fragment(now, fragment);
+        }
+        stream.window.trim(now, BlockId(u64::MAX));
+        sending::push_onward(&mut self.sessions, stream, now, block, word, None);
+    }
+
+    fn send_beacon(&mut self, now: Now, tag: StreamTag) {
+        let wall = self.wall(now);
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let Some(source) = &mut stream.source else { return };
+        let beacon = source.beacon(now, wall);
+        let datagram = source.sealer.seal_beacon(&beacon);
+        stream.last_beacon = Some(LastBeacon { beacon, datagram: datagram.clone(), received: now });
+        for session in self.sessions.values_mut() {
+            if session.greeted {
+                stream.stats.control_bytes_to_peers += datagram.len() as u64;
+                session.outbox.push_control(datagram.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The way in: verify, store, pass on, deliver.
+
+use bytes::Bytes;
+
+use super::Node;
+use super::sending::{parcel, push_onward};
+use super::stream::{LastBeacon, Stream};
+use crate::ids::{BlockId, Now, PathId, StreamTag};
+use crate::seal::VerifyError;
+use crate::session::{Remote, STRIKES_MAX};
+use crate::window::Inserted;
+use crate::wire::{BlockHeader, Datagram, FragmentView, HaveMap, Want, peek_tag};
+
+impl Node {
+    pub(super) fn handle_datagram(&mut self, now: Now, path: PathId, datagram: Bytes) {
+        let Some(tag) = peek_tag(&datagram) else { return self.strike(now, path) };
+        if !self.sessions.get(&path).is_some_and(|session| session.greeted) {
+            return;
+        }
+        if !self.streams.contains_key(&tag) {
+            return self.handle_unknown_tag(tag);
+        }
+        match Datagram::decode(&datagram) {
+            Ok(Datagram::Header) => self.handle_header(now, path, tag, datagram),
+            Ok(Datagram::Fragment(view)) => self.handle_fragment(now, path, tag, view, datagram),
+            Ok(Datagram::Beacon) => self.handle_beacon(now, path, tag, datagram),
+            Ok(Datagram::Have(map)) => self.handle_have(now, path, tag, &map, datagram.len()),
+            Ok(Datagram::Pull(wants)) => self.handle_pull(now, path, tag, &wants, datagram.len()),
+            Ok(Datagram::Nack(wants)) => self.handle_lack(now, path, tag, &wants, false),
+            Ok(Datagram::Shed(wants)) => self.handle_lack(now, path, tag, &wants, true),
+            Err(_) => {
+                self.streams.get_mut(&tag).into_iter().for_each(|stream| stream.stats.malformed += 1);
+                self.strike(now, path);
+            }
+        }
+    }
+
+    /// Counts a forgery against the neighbour that sent it, and shuns it when they add up.
+    fn strike(&mut self, now: Now, path: PathId) {
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        session.strikes += 1;
+        if session.strikes >= STRIKES_MAX {
+            self.members.ban(now, session.peer);
+            self.disconnect(now, path);
+        }
+    }
+
+    fn handle_unknown_tag(&mut self, tag: StreamTag) {
+        let newer =
+            self.retired.get(&tag).and_then(|key| self.streams.values_mut().find(|s| s.keys.key() == *key));
+        if let Some(stream) = newer {
+            stream.stats.replay += 1;
+        }
+    }
+
+    fn handle_header(&mut self, now: Now, path: PathId, tag: StreamTag, datagram: Bytes) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let Ok((claimed, ..)) = BlockHeader::decode(&datagram) else {
+            stream.stats.malformed += 1;
+            return self.strike(now, path);
+        };
+        if stream.window.slot(claimed.block).is_some_and(|slot| slot.header().is_some()) {
+            stream.stats.duplicate += u64::from(claimed.is_inline());
+            return;
+        }
+        let bytes = datagram.len();
+        let header = match stream.keys.verify_header(datagram) {
+            Ok(header) => header,
+            Err(_) => {
+                stream.stats.forged += 1;
+                return self.strike(now, path);
+            }
+        };
+        if !stream.start(now, claimed.random_access.then_some(claimed.block)) {
+            return;
+        }
+        let evident = stream.window.slot(claimed.block).map(|slot| slot.evident());
+        match stream.window.insert_header(now, header) {
+            Inserted::New => {}
+            Inserted::Old => {
+                stream.stats.late += u64::from(claimed.is_inline());
+                return;
+            }
+            Inserted::Duplicate | Inserted::Ahead => return,
+        }
+        stream.clock.handle_arrival(now, claimed.closed);
+        let mut word = Want::HEADER | u64::from(claimed.is_inline());
+        let asked = stream.pulls.settle(claimed.block, word);
+        if asked && stream.supply.supplier(claimed.stripe).is_some_and(|supplier| supplier != path) {
+            stream.missed.push(claimed.stripe);
+        } else if !asked {
+            stream.supply.handle_push(now, path, claimed.stripe);
+            stream.pulls.note_lag(evident.map_or_else(Default::default, |evident| now.since(evident)));
+        }
+        if claimed.is_inline() {
+            stream.count_fragment(now, bytes, asked);
+        }
+        let mut forged = Vec::new();
+        for orphan in stream.orphans.take(claimed.block) {
+            match stream.accept_fragment(now, orphan.view, orphan.datagram) {
+                Ok(true) => word |= 1 << orphan.view.id.index,
+                Ok(false) => {}
+                Err(_) => forged.push(orphan.path),
+            }
+        }
+        stream.note_progress(now, path, claimed.block);
+        push_onward(&mut self.sessions, stream, now, claimed.block, word, Some(path));
+        forged.into_iter().for_each(|path| self.strike(now, path));
+        self.after_insert(now, path, tag, claimed.block, word);
+    }
+
+    fn handle_fragment(
+        &mut self,
+        now: Now,
+        path: PathId,
+        tag: StreamTag,
+        view: FragmentView,
+        datagram: Bytes,
+    ) {
+        let block = view.id.block;
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let Some(slot) = stream.window.slot(block) else {
+            if block < stream.window.first() && stream.started {
+                stream.stats.late += 1;
+            } else if block <= stream.newest_max(now) {
+                stream.stats.orphan += stream.orphans.push(now, path, view, datagram);
+            }
+            return;
+        };
+        if slot.header().is_none() {
+            stream.stats.orphan += stream.orphans.push(now, path, view, datagram);
+            return stream.look_for_holes(now);
+        }
+        let bit = 1 << view.id.index;
+        let pushed = !stream.pulls.settle(block, bit);
+        match stream.accept_fragment_counted(now, view, datagram, !pushed) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_) => return self.strike(now, path),
+        }
+        stream.note_progress(now, path, block);
+        if pushed {
+            push_onward(&mut self.sessions, stream, now, block, bit, Some(path));
+        }
+        self.after_insert(now, path, tag, block, bit);
+    }
+
+    fn after_insert(&mut self, now: Now, path: PathId, tag: StreamTag, block: BlockId, word: u64) {
+        if let Some(remote) = self.remote_mut(path, tag) {
+            remote.note(block, word, block);
+        }
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.look_for_holes(now);
+        let remotes = self.sessions.values_mut().filter_map(|session| session.streams.get_mut(&tag));
+        remotes.filter(|remote| remote.open_want).for_each(|remote| remote.have_at = now);
+        self.give_up_missed(now, tag);
+        self.deliver(now, tag);
+    }
+
+    /// Leaves suppliers whose stripes had to be repaired.
+    fn give_up_missed(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let mut left = Vec::new();
+        for stripe in std::mem::take(&mut stream.missed) {
+            if let Some(path) = stream.supply.handle_missed(now, stripe) {
+                stream.supply_at = now;
+                left.push((path, stripe));
+            }
+        }
+        left.into_iter().for_each(|(path, stripe)| self.unsubscribe_from(path, tag, stripe));
+    }
+
+    fn handle_beacon(&mut self, now: Now, path: PathId, tag: StreamTag, datagram: Bytes) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.stats.control_bytes_from_peers += datagram.len() as u64;
+        if stream.source.is_some()
+            || stream.last_beacon.as_ref().is_some_and(|last| last.datagram == datagram)
+        {
+            return;
+        }
+        let beacon = match stream.keys.verify_beacon(&datagram) {
+            Ok(beacon) => beacon,
+            Err(_) => {
+                stream.stats.forged += 1;
+                return self.strike(now, path);
+            }
+        };
+        let at_ms = beacon.at.as_millis() as u64;
+        if let Some(remote) = self.sessions.get_mut(&path).and_then(|session| session.streams.get_mut(&tag)) {
+            remote.beacon_ms = remote.beacon_ms.max(at_ms);
+        }
+        if stream.last_beacon.as_ref().is_some_and(|last| last.beacon.at >= beacon.at) {
+            return;
+        }
+        let answered =
+            stream.subscriber.as_ref().is_some_and(|s| !s.fresh && beacon.nonces.contains(&s.nonce));
+        let urgent = !beacon.nonces.is_empty() || stream.state_changed(&beacon);
+        let (random_access, newest) = (beacon.random_access, beacon.newest());
+        stream.clock.handle_arrival(now, beacon.at);
+        stream.last_beacon = Some(LastBeacon { beacon, datagram: datagram.clone(), received: now });
+        stream.start(now, random_access);
+        if let Some(newest) = newest.filter(|_| stream.started) {
+            stream.window.expect(now, newest);
+        }
+        stream.look_for_holes(now);
+        if urgent {
+            let bytes = datagram.len() as u64;
+            for session in
+                self.sessions.values_mut().filter(|session| session.greeted && session.path != path)
+            {
+                let Some(remote) = session.streams.get_mut(&tag).filter(|remote| remote.beacon_ms < at_ms)
+                else {
+                    continue;
+                };
+                remote.beacon_ms = at_ms;
+                stream.stats.control_bytes_to_peers += bytes;
+                session.outbox.push_control(datagram.clone());
+            }
+        }
+        if answered {
+            self.handle_fresh(now, tag);
+        }
+        self.deliver(now, tag);
+    }
+
+    fn handle_have(&mut self, now: Now, path: PathId, tag: StreamTag, map: &HaveMap, bytes: usize) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.stats.control_bytes_from_peers += bytes as u64;
+        let newest_max = stream.newest_max(now);
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        let publisher = session.peer == stream.publisher();
+        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
+        remote.handle_have(map, newest_max);
+        if publisher {
+            remote.depths = [0; crate::ids::STRIPES as usize];
+        }
+        remote.forget_before(stream.window.first());
+        if stream.supply.is_vacant() {
+            stream.supply_at = stream.supply_at.min(now);
+        }
+    }
+
+    fn handle_pull(&mut self, now: Now, path: PathId, tag: StreamTag, wants: &[Want], bytes: usize) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.stats.control_bytes_from_peers += bytes as u64;
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
+        let mut lacking = Vec::new();
+        for want in wants {
+            let held = stream.window.slot(want.block).map_or(0, |slot| slot.word()) & want.word;
+            if held != 0 {
+                session.outbox.push_pulled(parcel(stream, now, want.block, held, remote.patience));
+            }
+            if held != want.word {
+                lacking.push(Want { block: want.block, word: want.word & !held });
+            }
+        }
+        if !lacking.is_empty() {
+            remote.open_want = true;
+            let nack = Datagram::encode_nack(tag, &lacking);
+            stream.stats.control_bytes_to_peers += nack.len() as u64;
+            session.outbox.push_control(nack.into());
+        }
+    }
+
+    fn handle_lack(&mut self, now: Now, path: PathId, tag: StreamTag, wants: &[Want], shed: bool) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
+        for want in wants {
+            if shed {
+                remote.refuse(*want);
+            } else {
+                remote.handle_nack(*want);
+            }
+            stream.pulls.refuse(path, want.block, want.word);
+        }
+        stream.look_for_holes(now);
+    }
+}
+
+impl Stream {
+    /// Gives the window its start; returns whether it has one.
+    fn start(&mut self, now: Now, random_access: Option<BlockId>) -> bool {
+        if let Some(first) = random_access.filter(|_| !self.started) {
+            self.started = true;
+            self.window.start_at(first);
+            self.start_playout(now, first);
+        }
+        self.started
+    }
+
+    fn count_fragment(&mut self, now: Now, bytes: usize, asked: bool) {
+        let (stats, counted) = (&mut self.stats, bytes as u64);
+        if asked {
+            stats.repaired += 1;
+            stats.fragments_requested_from_peers += 1;
+            stats.bytes_requested_from_peers += counted;
+        } else {
+            stats.fragments_pushed_from_peers += 1;
+            stats.bytes_pushed_from_peers += counted;
+        }
+        self.last_fragment = Some(now);
+        self.rate.add(now, bytes);
+    }
+
+    fn accept_fragment_counted(
+        &mut self,
+        now: Now,
+        view: FragmentView,
+        datagram: Bytes,
+        asked: bool,
+    ) -> Result<bool, VerifyError> {
+        let bytes = datagram.len();
+        let accepted = self.verify_and_insert(now, view, datagram);
+        match accepted {
+            Ok(true) => self.count_fragment(now, bytes, asked),
+            Ok(false) => self.stats.duplicate += 1,
+            Err(_) => self.stats.forged += 1,
+        }
+        accepted
+    }
+
+    fn accept_fragment(
+        &mut self,
+        now: Now,
+        view: FragmentView,
+        datagram: Bytes,
+    ) -> Result<bool, VerifyError> {
+        let asked = self.pulls.settle(view.id.block, 1 << view.id.index);
+        self.accept_fragment_counted(now, view, datagram, asked)
+    }
+
+    fn verify_and_insert(
+        &mut self,
+        now: Now,
+        view: FragmentView,
+        datagram: Bytes,
+    ) -> Result<bool, VerifyError> {
+        let Some(slot) = self.window.slot(view.id.block) else { return Ok(false) };
+        if slot.word() >> view.id.index & 1 == 1 {
+            return Ok(false);
+        }
+        let Some(header) = slot.header() else { return Ok(false) };
+        let fragment = header.verify(view, datagram)?;
+        Ok(self.window.insert_fragment(now, fragment) == Inserted::New)
+    }
+
+    fn note_progress(&mut self, now: Now, path: PathId, block: BlockId) {
+        if let Some(catch_up) = self.catch_up.as_mut().filter(|catch_up| catch_up.path == path) {
+            catch_up.front = catch_up.front.max(block);
+            catch_up.last = now;
+        }
+    }
+
+    /// Takes note that something may be missing.
+    pub(super) fn look_for_holes(&mut self, now: Now) {
+        if self.source.is_none() && self.pull_at.is_none() && self.window.base() < self.window.end() {
+            self.pull_at = Some(now.after(super::watch::PULL_PERIOD));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The way out: what is queued for whom, and what a path takes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::face::{Batch, Event};
+use super::stream::Stream;
+use super::{Action, Node};
+use crate::ids::{BlockId, Now, PathId, StreamTag};
+use crate::schedule::{Due, Offerer, Parcel, Shed};
+use crate::session::{Remote, Session};
+use crate::wire::{Control, Datagram, HaveMap, WANTS_MAX, Want};
+
+/// Have-maps go out at least this often.
+const HAVE_PERIOD_MAX: Duration = Duration::from_millis(250);
+/// And at most this often.
+const HAVE_PERIOD_MIN: Duration = Duration::from_millis(20);
+/// Share of the received bytes that have-maps may take.
+const HAVE_SHARE: f64 = 0.02;
+/// Bytes of a have-map with the headers of its packet.
+const HAVE_BYTES: f64 = 110.0;
+/// Longest time a pushed block may wait behind others before pictures are shed.
+const BACKLOG_MAX: Duration = Duration::from_millis(400);
+
+/// Queues parts of a block for the neighbours that its stripe is pushed to and that lack them.
+pub(super) fn push_onward(
+    sessions: &mut BTreeMap<PathId, Session>,
+    stream: &Stream,
+    now: Now,
+    block: BlockId,
+    word: u64,
+    from: Option<PathId>,
+) {
+    let Some(header) = stream.window.slot(block).and_then(|slot| slot.header()) else { return };
+    let header = header.header();
+    for session in sessions.values_mut().filter(|session| Some(session.path) != from) {
+        let Some(remote) = session.streams.get(&stream.tag()) else { continue };
+        let lacks = word & !remote.holds(block);
+        if remote.takes(header.stripe) && lacks != 0 {
+            let parcel = parcel(stream, now, block, lacks, remote.patience);
+            session.outbox.push(parcel, header.priority);
+        }
+    }
+}
+
+/// Makes the parcel of parts of a block that this node holds.
+pub(super) fn parcel(stream: &Stream, now: Now, block: BlockId, word: u64, patience: Duration) -> Parcel {
+    let header = stream.window.slot(block).and_then(|slot| slot.header());
+    let random_access = header.is_some_and(|header| header.header().random_access);
+    Parcel { tag: stream.tag(), block, word, queued: now, expires: now.after(patience), random_access }
+}
+
+/// Returns the neighbours that carry a stream.
+pub(super) fn offerers(sessions: &BTreeMap<PathId, Session>, tag: StreamTag) -> Vec<Offerer> {
+    let carried = |session: &Session| {
+        let remote = session.streams.get(&tag).filter(|remote| remote.offers)?;
+        Some(Offerer {
+            path: session.path,
+            depths: remote.depths,
+            consumes: remote.consumes,
+            rtt: session.rtt(),
+            failures: remote.failures / 4,
+        })
+    };
+    sessions.values().filter(|session| session.greeted).filter_map(carried).collect()
+}
+
+impl Node {
+    /// Sends a message on a session's reliable stream.
+    pub(super) fn send_control(&mut self, path: PathId, control: &Control) {
+        let message = Bytes::from(control.encode());
+        self.actions.push_back(Action::Control { path, message });
+    }
+
+    pub(super) fn fill_path(&mut self, now: Now, path: PathId, budget_bytes: usize, batch: &mut Batch) {
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        let mut left = budget_bytes;
+        while session.outbox.has_control() && left >= session.datagram_bytes_max {
+            let Some(datagram) = session.outbox.pop_control() else { break };
+            left = left.saturating_sub(datagram.len());
+            batch.datagrams.push(datagram);
+        }
+        session.paced_until = None;
+        let mut shed = Vec::new();
+        while session.outbox.has_media() && left >= session.datagram_bytes_max {
+            if session.pace.allowance(now) == 0 {
+                session.paced_until = Some(session.pace.next_timeout(now));
+                break;
+            }
+            let Some(due) = session.outbox.pop_media(now, BACKLOG_MAX, &mut shed) else { break };
+            if let Some(datagram) = take_due(&mut self.streams, due) {
+                session.pace.spend(datagram.len());
+                left = left.saturating_sub(datagram.len());
+                batch.datagrams.push(datagram);
+            }
+        }
+        if !shed.is_empty() {
+            self.tell_shed(path, &shed);
+        }
+    }
+
+    /// Tells a neighbour what it will not get, so that it does not ask for it here.
+    fn tell_shed(&mut self, path: PathId, shed: &[Shed]) {
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        let mut wants = BTreeMap::<StreamTag, Vec<Want>>::new();
+        for Shed { tag, block, word } in shed.iter().filter(|shed| shed.word != 0) {
+            wants.entry(*tag).or_default().push(Want { block: *block, word: *word });
+            if let Some(stream) = self.streams.get_mut(tag) {
+                stream.stats.shed += u64::from(word.count_ones());
+            }
+        }
+        for (tag, wants) in wants {
+            for part in wants.chunks(WANTS_MAX) {
+                session.outbox.push_control(Datagram::encode_shed(tag, part).into());
+            }
+        }
+    }
+
+    /// Sends have-maps, and beacons behind them to whoever lacks the newest, where their time has come.
+    pub(super) fn send_have_maps(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let due = |remote: &Remote| remote.follows() && remote.have_at <= now;
+        if !self
+            .sessions
+            .values()
+            .any(|session| session.greeted && session.streams.get(&tag).is_some_and(due))
+        {
+            return;
+        }
+        let offerers = offerers(&self.sessions, tag);
+        let mut map = HaveMap::default();
+        map.depths = if stream.source.is_some() { map.depths } else { stream.supply.depths(&offerers) };
+        map.beacon_ms = stream.last_beacon.as_ref().map_or(0, |last| last.beacon.at.as_millis() as u64);
+        stream.window.describe(&mut map);
+        let datagram = Bytes::from(Datagram::encode_have(tag, &map));
+        let followers = self.sessions.values().filter(|session| session.streams.contains_key(&tag)).count();
+        let seconds = HAVE_BYTES * followers as f64 / (HAVE_SHARE * stream.rate.rate()).max(1.0);
+        let period = Duration::from_secs_f64(seconds.min(1.0)).clamp(HAVE_PERIOD_MIN * 2, HAVE_PERIOD_MAX);
+        for session in self.sessions.values_mut().filter(|session| session.greeted) {
+            let Some(remote) = session.streams.get_mut(&tag) else { continue };
+            if !remote.follows() || remote.have_at > now {
+                continue;
+            }
+            remote.have_at = now.after(period);
+            remote.open_want = false;
+            stream.stats.control_bytes_to_peers += datagram.len() as u64;
+            session.outbox.push_control(datagram.clone());
+            if let Some(last) = stream.last_beacon.as_ref().filter(|_| remote.beacon_ms < map.beacon_ms) {
+                remote.beacon_ms = map.beacon_ms;
+                stream.stats.control_bytes_to_peers += last.datagram.len() as u64;
+                session.outbox.push_control(last.datagram.clone());
+            }
+        }
+    }
+
+    /// Ends a session from this side.
+    pub(super) fn disconnect(&mut self, now: Now, path: PathId) {
+        self.actions.push_back(Action::Disconnect { path });
+        self.handle_disconnected(now, path);
+    }
+
+    pub(super) fn handle_disconnected(&mut self, now: Now, path: PathId) {
+        let Some(session) = self.sessions.remove(&path) else { return };
+        if !self.sessions.values().any(|other| other.peer == session.peer) {
+            self.members.handle_gone(now, session.peer);
+        }
+        if session.greeted {
+            self.events.push_back(Event::NeighbourDown { peer: session.peer, path });
+        }
+        for stream in self.streams.values_mut() {
+            stream.supply.drop_path(now, path);
+            stream.supply_at = now;
+            stream.pulls.drop_path(path);
+            stream.pull_at = stream.pull_at.map(|_| now);
+        }
+        let lingering = self.streams.values().filter(|stream| stream.linger_until.is_some());
+        let lingering: Vec<_> = lingering.map(Stream::tag).collect();
+        lingering.into_iter().for_each(|tag| self.check_linger(now, tag));
+    }
+}
+
+impl Remote {
+    /// Returns whether the neighbour wants to know what this node holds.
+    pub(super) fn follows(&self) -> bool {
+        (self.offers || self.challenged || !self.consumes.is_empty()) && !self.finished
+    }
+}
+
+/// Looks a part up in the window and counts it as sent; `None` when it has left the window meanwhile.
+fn take_due(streams: &mut BTreeMap<StreamTag, Stream>, due: Due) -> Option<Bytes> {
+    let stream = streams.get_mut(&due.tag)?;
+    let datagram = stream.window.slot(due.block)?.datagram(due.index)?.clone();
+    let stats = &mut stream.stats;
+    if due.pulled {
+        stats.fragments_requested_by_peers += 1;
+        stats.bytes_requested_by_peers += datagram.len() as u64;
+    } else {
+        stats.fragments_pushed_to_peers += 1;
+        stats.bytes_pushed_to_peers += datagram.len() as u64;
+    }
+    Some(datagram)
+}

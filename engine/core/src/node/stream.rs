@@ -1,0 +1,232 @@
+//! One stream at one node: its window, its publisher's word, and the roles that this node has in it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::publish::Source;
+use crate::catalogue::Catalogue;
+use crate::ids::{BlockId, MediaTime, Now, PathId, PeerId, StreamHandle, StreamTag, Stripe};
+use crate::playout::{Playout, PublisherClock};
+use crate::schedule::{Pulls, Supply};
+use crate::seal::EpochKeys;
+use crate::stats::StreamStats;
+use crate::window::Window;
+use crate::wire::{Beacon, FragmentView, Offer, StreamState};
+
+/// Most fragments of one neighbour kept ahead of their header.
+const ORPHANS_MAX: usize = 512;
+/// Longest time they are kept.
+const ORPHAN_AGE_MAX: Duration = Duration::from_millis(100);
+/// How far behind the newest beacon have-maps and headers are believed, in blocks a second of beacon age.
+const AHEAD_BLOCKS: u64 = 1000;
+
+/// A fragment that waits for its header.
+#[derive(Clone, Debug)]
+pub(super) struct Orphan {
+    pub(super) view: FragmentView,
+    pub(super) datagram: Bytes,
+    pub(super) path: PathId,
+    at: Now,
+}
+
+/// Fragments ahead of their headers.
+#[derive(Debug, Default)]
+pub(super) struct Orphans(VecDeque<Orphan>);
+
+impl Orphans {
+    /// Takes a fragment; returns how many were dropped for it.
+    pub(super) fn push(&mut self, now: Now, path: PathId, view: FragmentView, datagram: Bytes) -> u64 {
+        let before = self.0.len();
+        self.0.retain(|orphan| now.since(orphan.at) <= ORPHAN_AGE_MAX);
+        if self.0.iter().filter(|orphan| orphan.path == path).count() >= ORPHANS_MAX {
+            let oldest = self.0.iter().position(|orphan| orphan.path == path);
+            oldest.and_then(|at| self.0.remove(at));
+        }
+        let dropped = before - self.0.len();
+        self.0.push_back(Orphan { view, datagram, path, at: now });
+        dropped as u64
+    }
+
+    /// Takes out the fragments of a block.
+    pub(super) fn take(&mut self, block: BlockId) -> VecDeque<Orphan> {
+        let (taken, rest) =
+            std::mem::take(&mut self.0).into_iter().partition(|orphan| orphan.view.id.block == block);
+        self.0 = rest;
+        taken
+    }
+}
+
+/// A supplier sends everything from the newest random-access point on, in order: what lies behind the last of it to
+/// arrive is under way, not missing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CatchUp {
+    pub(super) path: PathId,
+    pub(super) front: BlockId,
+    pub(super) last: Now,
+}
+
+impl CatchUp {
+    /// Silence after which the rest is asked for.
+    const SILENCE_MAX: Duration = Duration::from_millis(60);
+
+    /// Returns whether it is still under way.
+    pub(super) fn runs(&self, now: Now, rtt: Duration) -> bool {
+        now.since(self.last) < Self::SILENCE_MAX + rtt * 2
+    }
+}
+
+/// The newest beacon.
+#[derive(Clone, Debug)]
+pub(super) struct LastBeacon {
+    pub(super) beacon: Beacon,
+    pub(super) datagram: Bytes,
+    pub(super) received: Now,
+}
+
+/// This node's subscription to a stream.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub(super) handle: StreamHandle,
+    pub(super) delay: Duration,
+    /// Set once the window has a start.
+    pub(super) playout: Option<Playout>,
+    /// Proof that the publisher lives: the beacon that names this nonce.
+    pub(super) nonce: u64,
+    pub(super) fresh: bool,
+    pub(super) challenge_at: Now,
+    pub(super) finished: bool,
+}
+
+/// One stream at one node.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) keys: EpochKeys,
+    pub(super) offer: Offer,
+    pub(super) catalogue: Catalogue,
+    pub(super) window: Window,
+    /// Whether the window has a start.
+    pub(super) started: bool,
+    pub(super) orphans: Orphans,
+    pub(super) last_beacon: Option<LastBeacon>,
+    pub(super) clock: PublisherClock,
+    pub(super) source: Option<Source>,
+    pub(super) subscriber: Option<Subscriber>,
+    pub(super) pulls: Pulls,
+    pub(super) supply: Supply,
+    pub(super) supply_at: Now,
+    /// The run of older blocks that a supplier sends to a joiner.
+    pub(super) catch_up: Option<CatchUp>,
+    /// Stripes of blocks that had to be pulled whole and whose suppliers are to be judged.
+    pub(super) missed: Vec<Stripe>,
+    /// When missing parts are looked through again.
+    pub(super) pull_at: Option<Now>,
+    /// Challenges of others on their way to the publisher, and who sent them.
+    pub(super) challenges: BTreeMap<u64, Now>,
+    pub(super) stats: StreamStats,
+    pub(super) last_fragment: Option<Now>,
+    /// Payload bytes received or made in the running second, and the rate of the seconds before.
+    pub(super) rate: RateMeter,
+    /// When an ended stream is not served any longer.
+    pub(super) linger_until: Option<Now>,
+}
+
+impl Stream {
+    pub(super) fn new(now: Now, keys: EpochKeys, offer: Offer, catalogue: Catalogue, window: Window) -> Self {
+        Self {
+            keys,
+            offer,
+            catalogue,
+            window,
+            started: false,
+            orphans: Orphans::default(),
+            last_beacon: None,
+            clock: PublisherClock::default(),
+            source: None,
+            subscriber: None,
+            pulls: Pulls::default(),
+            supply: Supply::new(now),
+            supply_at: now,
+            catch_up: None,
+            missed: Vec::new(),
+            pull_at: None,
+            challenges: BTreeMap::new(),
+            stats: StreamStats::default(),
+            last_fragment: None,
+            rate: RateMeter::new(now),
+            linger_until: None,
+        }
+    }
+
+    pub(super) fn tag(&self) -> StreamTag {
+        self.keys.tag()
+    }
+
+    pub(super) fn publisher(&self) -> PeerId {
+        self.offer.publisher
+    }
+
+    /// Returns the newest block that anybody may speak of: what the beacon vouches for, and what may have come since.
+    pub(super) fn newest_max(&self, now: Now) -> BlockId {
+        let Some(last) = &self.last_beacon else { return BlockId(u64::MAX - 1) };
+        let since = now.since(last.received) + Duration::from_secs(2);
+        BlockId(last.beacon.blocks.saturating_add(since.as_millis() as u64 * AHEAD_BLOCKS / 1000))
+    }
+
+    /// Returns whether a beacon tells another state than the newest one.
+    pub(super) fn state_changed(&self, beacon: &Beacon) -> bool {
+        self.last_beacon.as_ref().is_none_or(|last| last.beacon.state != beacon.state)
+    }
+
+    /// Returns the last block of a stream that ended.
+    pub(super) fn ended_at(&self) -> Option<u64> {
+        let beacon = &self.last_beacon.as_ref()?.beacon;
+        if beacon.state == StreamState::Ended { Some(beacon.blocks) } else { None }
+    }
+
+    /// Returns the first block that this node still has a use for.
+    pub(super) fn wanted_from(&self) -> BlockId {
+        let playout = self.subscriber.as_ref().and_then(|subscriber| subscriber.playout.as_ref());
+        playout.map_or(self.window.first(), Playout::next).max(self.window.first())
+    }
+
+    /// Returns media time between the newest block and the last access unit delivered.
+    pub(super) fn distance_to_live_edge(&self) -> Duration {
+        let newest = self.window.newest().and_then(|block| self.window.slot(block)?.header());
+        let newest = newest.map_or(MediaTime::default(), |header| header.header().media_time);
+        let playout = self.subscriber.as_ref().and_then(|subscriber| subscriber.playout.as_ref());
+        let last = playout.map_or(newest, Playout::last_media);
+        Duration::from_micros(newest.0.saturating_sub(last.0).max(0) as u64)
+    }
+}
+
+/// Bytes a second over the last whole seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RateMeter {
+    since: Now,
+    bytes: u64,
+    rate: f64,
+}
+
+impl RateMeter {
+    fn new(now: Now) -> Self {
+        Self { since: now, bytes: 0, rate: 0.0 }
+    }
+
+    pub(super) fn add(&mut self, now: Now, bytes: usize) {
+        self.bytes += bytes as u64;
+        let seconds = now.since(self.since).as_secs_f64();
+        if seconds >= 1.0 {
+            let latest = self.bytes as f64 / seconds;
+            self.rate = if self.rate == 0.0 { latest } else { self.rate * 0.7 + latest * 0.3 };
+            self.since = now;
+            self.bytes = 0;
+        }
+    }
+
+    /// Returns bytes a second, 0 in the first second.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
+}

@@ -1,0 +1,394 @@
+//! Watching: find a stream by its name, prove that it lives, get it, deliver it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand_chacha::rand_core::Rng;
+
+use super::Node;
+use super::face::{CloseCause, Event, Subscription};
+use super::publish::LINGER_MAX;
+use super::sending::offerers;
+use super::stream::{CatchUp, Stream, Subscriber};
+use crate::catalogue::Catalogue;
+use crate::ids::{BlockId, Epoch, Now, PathId, StreamHandle, StreamKey, StreamTag, Stripe};
+use crate::playout::{Delivery, Playout, View};
+use crate::schedule::PullSource;
+use crate::seal::EpochKeys;
+use crate::session::{Remote, Session};
+use crate::window::Window;
+use crate::wire::{Control, Datagram, StripeMask, SubscribeFrom, WANTS_MAX, Want};
+
+/// How often missing parts are looked through while there are some.
+pub(super) const PULL_PERIOD: Duration = Duration::from_millis(4);
+/// Most blocks looked through at a time.
+const HOLES_MAX: usize = 256;
+/// How often a stripe without supplier is looked after.
+const SUPPLY_PERIOD: Duration = Duration::from_millis(100);
+/// How often a challenge is repeated.
+const CHALLENGE_PERIOD: Duration = Duration::from_millis(300);
+/// How long a second publisher of the same name is waited for, when one was seen.
+const PIN_WAIT: Duration = Duration::from_millis(150);
+
+/// A subscription that looks for its stream, or has it.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) subscription: Subscription,
+    /// The stream that is delivered.
+    pub(super) current: Option<(StreamTag, StreamKey, Epoch)>,
+    /// When the choice among several publishers is made.
+    pub(super) pin_at: Option<Now>,
+}
+
+impl Watch {
+    /// Returns whether a publisher's stream is what the subscription asks for.
+    fn wants(&self, key: StreamKey, catalogue: &Catalogue) -> bool {
+        let pinned = self.current.map(|(_, key, _)| key).or(self.subscription.publisher);
+        catalogue.name == self.subscription.name && pinned.is_none_or(|pinned| pinned == key)
+    }
+}
+
+impl Node {
+    pub(super) fn handle_subscribe(&mut self, now: Now, subscription: Subscription) {
+        let handle = subscription.handle;
+        if self.watches.contains_key(&handle) || self.handles.contains_key(&handle) {
+            return self.close_with(handle, CloseCause::Refused);
+        }
+        self.watches.insert(handle, Watch { subscription, current: None, pin_at: None });
+        let known: Vec<_> = self.offers.keys().copied().collect();
+        known.into_iter().for_each(|key| self.consider(now, key));
+        self.announce();
+    }
+
+    pub(super) fn handle_unsubscribe(&mut self, now: Now, handle: StreamHandle) {
+        if self.watches.contains_key(&handle) {
+            self.close(now, handle, CloseCause::Local);
+        }
+    }
+
+    /// Opens a candidate for each subscription that a known offer may answer.
+    pub(super) fn consider(&mut self, now: Now, key: StreamKey) {
+        let Some(known) = self.offers.get(&key) else { return };
+        let (offer, catalogue) = (known.offer.clone(), known.catalogue.clone());
+        let wanting =
+            self.watches.iter().find(|(_, watch)| watch.wants(key, &catalogue)).map(|(handle, _)| *handle);
+        let Some(handle) = wanting else { return };
+        let Ok(keys) = EpochKeys::derive(&self.config.group, key, offer.epoch) else { return };
+        let tag = keys.tag();
+        if self.streams.contains_key(&tag) {
+            return;
+        }
+        let delay = self.watches[&handle].subscription.playout_delay;
+        let window = Window::new(BlockId(0), self.config.window_bytes_max, self.config.window_duration);
+        let mut stream = Stream::new(now, keys, offer, catalogue, window);
+        let nonce = self.rng.next_u64();
+        stream.subscriber = Some(Subscriber {
+            handle,
+            delay,
+            playout: None,
+            nonce,
+            fresh: false,
+            challenge_at: now,
+            finished: false,
+        });
+        self.streams.insert(tag, stream);
+        self.challenge(now, tag);
+    }
+
+    /// Asks every neighbour that carries the stream for proof that its publisher lives.
+    fn challenge(&mut self, now: Now, tag: StreamTag) {
+        let Some(subscriber) = self.streams.get_mut(&tag).and_then(|stream| stream.subscriber.as_mut())
+        else {
+            return;
+        };
+        let nonce = subscriber.nonce;
+        subscriber.challenge_at = now.after(CHALLENGE_PERIOD);
+        let carried = |session: &&Session| session.streams.get(&tag).is_some_and(|remote| remote.offers);
+        let paths: Vec<_> = self.sessions.values().filter(carried).map(|session| session.path).collect();
+        paths.into_iter().for_each(|path| self.send_control(path, &Control::Challenge { tag, nonce }));
+        self.find_suppliers(now, tag);
+    }
+
+    /// Takes proof that a stream's publisher lives.
+    pub(super) fn handle_fresh(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let key = stream.keys.key();
+        let Some(subscriber) = stream.subscriber.as_mut() else { return };
+        subscriber.fresh = true;
+        let handle = subscriber.handle;
+        let rivals = self.candidates(handle).filter(|stream| stream.keys.key() != key).count();
+        let Some(watch) = self.watches.get_mut(&handle) else { return };
+        if rivals == 0 || watch.current.is_some() {
+            self.pin(now, handle);
+        } else if watch.pin_at.is_none() {
+            watch.pin_at = Some(now.after(PIN_WAIT));
+        }
+    }
+
+    fn candidates(&self, handle: StreamHandle) -> impl Iterator<Item = &Stream> {
+        let of = move |stream: &&Stream| stream.subscriber.as_ref().is_some_and(|s| s.handle == handle);
+        self.streams.values().filter(of)
+    }
+
+    /// Settles on the one stream that is proven to live, in its newest run.
+    pub(super) fn pin(&mut self, now: Now, handle: StreamHandle) {
+        let fresh = |stream: &&Stream| stream.subscriber.as_ref().is_some_and(|s| s.fresh);
+        let mut keys: Vec<_> =
+            self.candidates(handle).filter(fresh).map(|stream| stream.keys.key()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let Some(watch) = self.watches.get_mut(&handle) else { return };
+        watch.pin_at = None;
+        let before = watch.current;
+        if keys.len() > 1 && before.is_none() {
+            self.events.push_back(Event::Ambiguous { stream: handle, keys });
+            return self.close(now, handle, CloseCause::Refused);
+        }
+        let newest = self.candidates(handle).filter(fresh).max_by_key(|stream| stream.keys.epoch());
+        let Some(stream) = newest else { return };
+        let (tag, key, epoch) = (stream.tag(), stream.keys.key(), stream.keys.epoch());
+        if before.is_some_and(|(_, _, current)| current >= epoch) {
+            return;
+        }
+        let catalogue = stream.catalogue.clone();
+        if let Some((_, _, old)) = before {
+            self.events.push_back(Event::Reset { stream: handle, old, new: epoch });
+        }
+        self.watches.entry(handle).and_modify(|watch| watch.current = Some((tag, key, epoch)));
+        self.handles.insert(handle, tag);
+        self.events.push_back(Event::Opened { stream: handle, key, epoch, catalogue });
+        let stale: Vec<_> = self.candidates(handle).map(Stream::tag).filter(|other| *other != tag).collect();
+        stale.into_iter().for_each(|tag| self.retire(tag));
+        self.offer_to_all(tag);
+        self.deliver(now, tag);
+    }
+
+    /// Drops a stream; its tag is remembered, so that what still comes of it is counted as a replay.
+    pub(super) fn retire(&mut self, tag: StreamTag) {
+        let Some(stream) = self.streams.remove(&tag) else { return };
+        if self.retired.len() >= 64 {
+            self.retired.pop_first();
+        }
+        self.retired.insert(tag, stream.keys.key());
+        let supplying: Vec<_> =
+            self.sessions.keys().copied().filter(|p| !stream.supply.supplied_by(*p).is_empty()).collect();
+        for path in supplying {
+            self.send_control(path, &Control::Unsubscribe { tag, stripes: StripeMask::ALL });
+        }
+        for session in self.sessions.values_mut() {
+            session.outbox.forget_stream(tag);
+            session.streams.remove(&tag);
+        }
+    }
+
+    pub(super) fn close(&mut self, now: Now, handle: StreamHandle, cause: CloseCause) {
+        let Some(watch) = self.watches.remove(&handle) else { return };
+        let current = watch.current.map(|(tag, ..)| tag);
+        let others: Vec<_> =
+            self.candidates(handle).map(Stream::tag).filter(|tag| Some(*tag) != current).collect();
+        others.into_iter().for_each(|tag| self.retire(tag));
+        self.close_with(handle, cause);
+        self.announce();
+        let Some(tag) = current else { return };
+        let Some(stream) = self.streams.get_mut(&tag).filter(|_| cause == CloseCause::Ended) else {
+            return self.retire(tag);
+        };
+        stream.linger_until = Some(now.after(LINGER_MAX));
+        stream.pull_at = None;
+        if let Some(subscriber) = &mut stream.subscriber {
+            subscriber.finished = true;
+        }
+        let holders: Vec<_> =
+            self.sessions.values().filter(|s| s.streams.contains_key(&tag)).map(|s| s.path).collect();
+        holders.into_iter().for_each(|path| self.send_control(path, &Control::Finished { tag }));
+        self.check_linger(now, tag);
+    }
+
+    fn close_with(&mut self, handle: StreamHandle, cause: CloseCause) {
+        self.events.push_back(Event::Closed { stream: handle, cause });
+    }
+
+    /// Ends the lingering of a stream once no neighbour lacks anything, or its time is over.
+    pub(super) fn check_linger(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get(&tag) else { return };
+        let Some(until) = stream.linger_until else { return };
+        let publisher = stream.publisher();
+        let lacking = self.sessions.values().filter(|session| session.greeted && session.peer != publisher);
+        let lacking = lacking.filter_map(|session| session.streams.get(&tag)).any(|remote| !remote.finished);
+        if lacking && now < until {
+            return;
+        }
+        if let Some(source) = &stream.source {
+            self.events.push_back(Event::Unpublished { stream: source.handle, complete: !lacking });
+        }
+        self.retire(tag);
+        self.announce();
+    }
+
+    /// Delivers what is complete, gives up what is overdue.
+    pub(super) fn deliver(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let ended_at = stream.ended_at();
+        let Some(subscriber) = stream.subscriber.as_mut().filter(|s| s.fresh && !s.finished) else { return };
+        let handle = subscriber.handle;
+        let current = self.watches.get(&handle).and_then(|watch| watch.current).map(|(current, ..)| current);
+        if current != Some(tag) {
+            return;
+        }
+        let mut finished = ended_at == Some(0);
+        if let Some(playout) = &mut subscriber.playout {
+            let sessions = &self.sessions;
+            let is_shed =
+                |block| sessions.values().any(|s| s.streams.get(&tag).is_some_and(|r| r.has_refused(block)));
+            let view = View {
+                window: &stream.window,
+                keys: &stream.keys,
+                catalogue: &stream.catalogue,
+                clock: &stream.clock,
+                is_shed: &is_shed,
+            };
+            let mut out = Vec::new();
+            let tally = playout.deliver(now, view, &mut out);
+            stream.stats.lost += tally.lost;
+            stream.stats.skipped += tally.skipped;
+            stream.stats.malformed += tally.malformed;
+            for delivery in out {
+                self.events.push_back(match delivery {
+                    Delivery::Unit { unit, due, closed } => {
+                        stream.stats.access_units += 1;
+                        stream.stats.access_unit_bytes += unit.payload.len() as u64;
+                        Event::AccessUnit { stream: handle, unit, due, closed }
+                    }
+                    Delivery::Gap { track, from, to, cause } => {
+                        Event::Gap { stream: handle, track: Some(track), from, to, cause }
+                    }
+                });
+            }
+            let next = playout.next();
+            stream.window.trim(now, next);
+            stream.pulls.forget_before(next.min(stream.window.first()));
+            finished |= ended_at.is_some_and(|blocks| next.0 >= blocks);
+        }
+        if finished {
+            self.close(now, handle, CloseCause::Ended);
+        }
+    }
+
+    /// Looks for suppliers of the stripes that have none.
+    pub(super) fn find_suppliers(&mut self, now: Now, tag: StreamTag) {
+        let offerers = offerers(&self.sessions, tag);
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.supply_at = now.after(SUPPLY_PERIOD);
+        let Some(subscriber) = stream.subscriber.as_ref().filter(|subscriber| !subscriber.finished) else {
+            return;
+        };
+        let patience_ms = u32::try_from(subscriber.delay.as_millis()).unwrap_or(u32::MAX);
+        let asked = stream.supply.assign(now, &offerers);
+        for (path, stripes) in asked {
+            let Some(stream) = self.streams.get_mut(&tag) else { return };
+            let from = if stream.started || stream.catch_up.is_some() {
+                SubscribeFrom::Block(stream.window.end())
+            } else {
+                stream.catch_up = Some(CatchUp { path, front: BlockId(0), last: now });
+                SubscribeFrom::RandomAccess
+            };
+            self.send_control(path, &Control::Subscribe { tag, stripes, from, patience_ms });
+        }
+    }
+
+    pub(super) fn unsubscribe_from(&mut self, path: PathId, tag: StreamTag, stripe: Stripe) {
+        let stripes = StripeMask::default().with(stripe);
+        self.send_control(path, &Control::Unsubscribe { tag, stripes });
+    }
+
+    /// Asks for what is missing, the earliest first.
+    pub(super) fn pull(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.pull_at = None;
+        let catch_up = stream
+            .catch_up
+            .filter(|c| c.runs(now, self.sessions.get(&c.path).map_or(PULL_PERIOD, Session::rtt)));
+        if catch_up.is_none() && stream.started {
+            stream.catch_up = None;
+        }
+        let front = catch_up.map_or(BlockId(u64::MAX), |catch_up| catch_up.front);
+        let (from, tolerance) = (stream.wanted_from(), stream.pulls.tolerance());
+        let vacant = stream.supply.is_vacant();
+        let mut wants = BTreeMap::<PathId, Vec<Want>>::new();
+        let mut any = false;
+        for (block, slot) in stream.window.holes(from).take(HOLES_MAX) {
+            any = true;
+            let patience = if vacant && slot.header().is_none() { PULL_PERIOD } else { tolerance };
+            if block > front || slot.touched().after(patience) > now {
+                continue;
+            }
+            for path in stream.pulls.expire(now, block) {
+                let remote = self.sessions.get_mut(&path).and_then(|session| session.streams.get_mut(&tag));
+                remote.into_iter().for_each(|remote| remote.failures = (remote.failures + 1).min(16));
+            }
+            let wanted = stream.pulls.unasked(now, block, slot.missing()).0;
+            if wanted == 0 {
+                continue;
+            }
+            let publisher = stream.offer.publisher;
+            let sources =
+                self.sessions.values().filter_map(|s| pull_source(s, tag, block, s.peer == publisher));
+            if let Some((path, word)) = stream.pulls.ask(now, block, wanted, sources) {
+                wants.entry(path).or_default().push(Want { block, word });
+            }
+        }
+        if any {
+            stream.pull_at = Some(now.after(PULL_PERIOD));
+        }
+        for (path, wants) in wants {
+            let Some(session) = self.sessions.get_mut(&path) else { continue };
+            for part in wants.chunks(WANTS_MAX) {
+                let datagram = Datagram::encode_pull(tag, part);
+                stream.stats.control_bytes_to_peers += datagram.len() as u64;
+                session.outbox.push_control(datagram.into());
+            }
+        }
+    }
+
+    /// Runs what is due for one stream.
+    pub(super) fn run_stream(&mut self, now: Now, tag: StreamTag) {
+        self.run_source(now, tag);
+        let Some(stream) = self.streams.get(&tag) else { return };
+        let pull_due = stream.pull_at.is_some_and(|at| at <= now);
+        let supply_due = stream.supply_at <= now && stream.subscriber.is_some() && stream.supply.is_vacant();
+        let challenge_due = stream.subscriber.as_ref().is_some_and(|s| !s.fresh && s.challenge_at <= now);
+        if challenge_due {
+            self.challenge(now, tag);
+        } else if supply_due {
+            self.find_suppliers(now, tag);
+        }
+        if pull_due {
+            self.pull(now, tag);
+        }
+        self.send_have_maps(now, tag);
+        self.deliver(now, tag);
+        self.check_linger(now, tag);
+    }
+}
+
+fn pull_source(session: &Session, tag: StreamTag, block: BlockId, publisher: bool) -> Option<PullSource> {
+    let remote: &Remote = session.streams.get(&tag).filter(|_| session.greeted)?;
+    let vouched = if publisher && !remote.has_refused(block) { u64::MAX } else { 0 };
+    let holds = remote.holds(block) | vouched;
+    Some(PullSource {
+        path: session.path,
+        holds,
+        rtt: session.rtt(),
+        failures: remote.failures / 4,
+        publisher,
+    })
+}
+
+impl Stream {
+    /// Begins delivery at the window's start.
+    pub(super) fn start_playout(&mut self, now: Now, first: BlockId) {
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.playout = Some(Playout::new(now, subscriber.delay, first));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Playout: the publisher's clock, deadlines, and delivery in order.
+
+use std::time::Duration;
+
+use crate::catalogue::{AccessUnit, Catalogue, TRACKS_MAX, TrackKind};
+use crate::fragment::Joiner;
+use crate::ids::{BlockId, MediaTime, Now, Priority, micros};
+use crate::node::GapCause;
+use crate::seal::EpochKeys;
+use crate::window::{Slot, Window};
+
+/// Time over which the smallest transit is kept: at 100 ppm the clocks part by 1 ms meanwhile.
+const CLOCK_PERIOD: Duration = Duration::from_secs(10);
+
+/// The publisher's clock as seen from here: close times arrive with their transit time on top, and the smallest of the
+/// last 10 to 20 s is taken for the offset.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PublisherClock {
+    current: Option<i64>,
+    before: Option<i64>,
+    since: Now,
+}
+
+impl PublisherClock {
+    /// Takes the arrival of something that the publisher closed at `closed`.
+    pub(crate) fn handle_arrival(&mut self, now: Now, closed: Duration) {
+        let offset = (now.0 as i64).saturating_sub(micros(closed) as i64);
+        if now.since(self.since) > CLOCK_PERIOD {
+            self.before = self.current.take();
+            self.since = now;
+        }
+        self.current = Some(self.current.map_or(offset, |current| current.min(offset)));
+    }
+
+    /// Returns a time of the publisher on this node's clock; `None` before the first arrival.
+    pub(crate) fn local(&self, closed: Duration) -> Option<Now> {
+        let offset = match (self.current, self.before) {
+            (Some(current), Some(before)) => current.min(before),
+            (one, other) => one.or(other)?,
+        };
+        Some(Now(offset.saturating_add(micros(closed) as i64).max(0) as u64))
+    }
+}
+
+/// What comes out of playout.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    Unit { unit: AccessUnit, due: Now, closed: Duration },
+    Gap { track: crate::catalogue::TrackId, from: MediaTime, to: MediaTime, cause: GapCause },
+}
+
+/// Counts of one round of delivery.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) lost: u64,
+    pub(crate) skipped: u64,
+    pub(crate) malformed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct TrackPlay {
+    /// Media time and duration of the last unit delivered.
+    last: Option<(MediaTime, i64)>,
+    /// Why units may be missing since.
+    broken: Option<GapCause>,
+    /// Whether it waits for a key unit.
+    awaits_key: bool,
+}
+
+/// Delivery of one subscription.
+#[derive(Debug)]
+pub(crate) struct Playout {
+    delay: Duration,
+    next: BlockId,
+    joined: Now,
+    joiner: Joiner,
+    tracks: [TrackPlay; TRACKS_MAX],
+    last_media: MediaTime,
+}
+
+impl Playout {
+    /// Starts at a block. What was closed before `joined` is waited for as if it had been closed then.
+    pub(crate) fn new(now: Now, delay: Duration, first: BlockId) -> Self {
+        Self {
+            delay,
+            next: first,
+            joined: now,
+            joiner: Joiner::default(),
+            tracks: [TrackPlay::default(); TRACKS_MAX],
+            last_media: MediaTime::default(),
+        }
+    }
+
+    /// Waits for all blocks known so far as if they had been closed at `now`: this node did not run for a while.
+    pub(crate) fn handle_stalled(&mut self, now: Now) {
+        self.joined = now;
+    }
+
+    /// Returns the next block to be delivered.
+    pub(crate) fn next(&self) -> BlockId {
+        self.next
+    }
+
+    /// Returns the media time of the last access unit delivered.
+    pub(crate) fn last_media(&self) -> MediaTime {
+        self.last_media
+    }
+
+    /// Returns when a block is given up.
+    pub(crate) fn deadline(&self, clock: &PublisherClock, slot: &Slot) -> Now {
+        let closed = slot.header().and_then(|header| clock.local(header.header().closed));
+        closed.unwrap_or(slot.evident()).max(self.joined).after(self.delay)
+    }
+
+    /// Returns when [`Playout::deliver`] gives something up.
+    pub(crate) fn next_timeout(&self, clock: &PublisherClock, window: &Window) -> Option<Now> {
+        window.slot(self.next).map(|slot| self.deadline(clock, slot))
+    }
+
+    /// Delivers what is complete and gives up what is overdue, in order.
+    pub(crate) fn deliver(&mut self, now: Now, stream: View<'_>, out: &mut Vec<Delivery>) -> Tally {
+        let mut tally = Tally::default();
+        if self.next < stream.window.first() {
+            tally.lost += stream.window.first().0 - self.next.0;
+            self.lose(None, GapCause::Late, stream.catalogue);
+            self.next = stream.window.first();
+        }
+        while let Some(slot) = stream.window.slot(self.next) {
+            if slot.is_complete() {
+                self.deliver_block(slot, &stream, out, &mut tally);
+            } else if self.deadline(stream.clock, slot) <= now {
+                tally.lost += u64::from(slot.missing().count_ones());
+                let cause = if (stream.is_shed)(self.next) { GapCause::Shed } else { GapCause::Late };
+                self.lose(slot.header().map(|header| header.header().priority), cause, stream.catalogue);
+            } else {
+                break;
+            }
+            self.next = self.next.next();
+        }
+        tally
+    }
+
+    fn deliver_block(&mut self, slot: &Slot, stream: &View<'_>, out: &mut Vec<Delivery>, tally: &mut Tally) {
+        let Some(header) = slot.header().map(|verified| verified.header()) else { return };
+        if header.continues && !self.joiner.is_begun() {
+            return;
+        }
+        let mut units = Vec::new();
+        if self.joiner.push(stream.keys, header, slot.shards(), &mut units).is_err() {
+            tally.malformed += 1;
+            self.lose(Some(header.priority), GapCause::Late, stream.catalogue);
+        }
+        let due = stream.clock.local(header.closed).unwrap_or(self.joined).after(self.delay);
+        for unit in units {
+            self.deliver_unit(unit, (due, header.closed), stream.catalogue, out, tally);
+        }
+    }
+
+    fn deliver_unit(
+        &mut self,
+        unit: AccessUnit,
+        (due, closed): (Now, Duration),
+        catalogue: &Catalogue,
+        out: &mut Vec<Delivery>,
+        tally: &mut Tally,
+    ) {
+        let Some(track) = catalogue.track(unit.track) else {
+            tally.malformed += 1;
+            return;
+        };
+        let play = &mut self.tracks[usize::from(unit.track.0) % TRACKS_MAX];
+        if play.awaits_key && !unit.key {
+            tally.skipped += 1;
+            return;
+        }
+        play.awaits_key = false;
+        let media = MediaTime(track.time_base.to_micros(unit.dts));
+        let duration = track.time_base.to_micros(i64::from(unit.duration));
+        if let (Some(cause), Some((last, length))) = (play.broken.take(), play.last)
+            && media.0.saturating_sub(last.0) > length.max(1).saturating_mul(3) / 2
+        {
+            out.push(Delivery::Gap { track: unit.track, from: last, to: media, cause });
+        }
+        play.last = Some((media, duration));
+        self.last_media = self.last_media.max(media);
+        out.push(Delivery::Unit { unit, due, closed });
+    }
+
+    /// Marks the tracks that a lost block may have belonged to; of an unknown block, all.
+    fn lose(&mut self, priority: Option<Priority>, cause: GapCause, catalogue: &Catalogue) {
+        let begun = self.joiner.reset();
+        for track in &catalogue.tracks {
+            let video = track.kind == TrackKind::Video;
+            let touched = match priority {
+                None => true,
+                Some(Priority::Essential) => !video,
+                Some(Priority::Reference | Priority::Disposable) => video,
+            };
+            let play = &mut self.tracks[usize::from(track.id.0) % TRACKS_MAX];
+            if touched || (begun && video) {
+                play.broken = Some(play.broken.unwrap_or(cause));
+                play.awaits_key |=
+                    video && play.last.is_some() && (begun || priority != Some(Priority::Disposable));
+            }
+        }
+    }
+}
+
+/// What delivery reads of a stream.
+pub(crate) struct View<'a> {
+    pub(crate) window: &'a Window,
+    pub(crate) keys: &'a EpochKeys,
+    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) clock: &'a PublisherClock,
+    pub(crate) is_shed: &'a dyn Fn(BlockId) -> bool,
+}

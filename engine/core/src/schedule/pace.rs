@@ -1,0 +1,100 @@
+//! The media rate controller of one session: a token bucket whose rate follows delay and sustained loss.
+//!
+//! Live media knows its rate, and random loss says nothing about room on the path; so the rate falls when the queue on
+//! the path grows or when a quarter of all packets is lost, never below a share of the stream's own rate, and rises
+//! otherwise. With the share at 0.6 a stream beside one greedy TCP flow keeps its sound and most of its pictures and
+//! leaves the other flow its part.
+
+use std::time::Duration;
+
+use crate::ids::Now;
+use crate::node::PathSample;
+
+/// Bytes a second at first: 40 Mbit/s, five times an ordinary stream, doubled every sample without delay.
+const START: f64 = 5e6;
+/// Bytes a second at most: 2 Gbit/s.
+const CEILING: f64 = 250e6;
+/// Bytes a second at least, whatever the stream's rate: 200 kbit/s.
+const FLOOR: f64 = 25e3;
+/// Share of the stream's rate below which delay alone does not push.
+const SHARE: f64 = 0.6;
+/// Queueing delay that is somebody's standing queue rather than jitter.
+const DELAY_MAX: Duration = Duration::from_millis(30);
+/// Share of packets lost in one period that tells a path is overrun, even without delay.
+const LOSS_MAX: f64 = 0.25;
+/// Time between two decisions: a few round trips of a LAN, one of a continent.
+const PERIOD: Duration = Duration::from_millis(50);
+/// Bytes that may leave at once: a random-access picture of an 8 Mbit/s stream.
+const BURST: f64 = 131_072.0;
+
+/// Token bucket and the rate that fills it.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    rate: f64,
+    tokens: f64,
+    filled_at: Now,
+    decided_at: Now,
+    limited: bool,
+    rtt_floor: Duration,
+    before: PathSample,
+}
+
+impl Pace {
+    pub(crate) fn new(now: Now) -> Self {
+        Self {
+            rate: START,
+            tokens: BURST,
+            filled_at: now,
+            decided_at: now,
+            limited: false,
+            rtt_floor: Duration::MAX,
+            before: PathSample::default(),
+        }
+    }
+
+    /// Takes what the transport measured; `stream_rate` is the sum of what is pushed on this path, bytes a second.
+    pub(crate) fn handle_sample(&mut self, now: Now, sample: PathSample, stream_rate: f64) {
+        if now.since(self.decided_at) < PERIOD {
+            return;
+        }
+        self.refill(now);
+        self.decided_at = now;
+        let nearest = if sample.rtt_min.is_zero() { sample.rtt } else { sample.rtt_min };
+        self.rtt_floor = self.rtt_floor.min(nearest);
+        let sent = sample.packets_sent.saturating_sub(self.before.packets_sent);
+        let lost = sample.packets_lost.saturating_sub(self.before.packets_lost);
+        self.before = sample;
+        let floor = (stream_rate * SHARE).max(FLOOR);
+        let overrun = sent >= 20 && lost as f64 > LOSS_MAX * sent as f64;
+        if sample.rtt > self.rtt_floor + DELAY_MAX || overrun {
+            self.rate = (self.rate * 0.8).max(floor);
+        } else if self.limited {
+            self.rate = (self.rate * 2.0).min(CEILING);
+        }
+        self.limited = false;
+    }
+
+    /// Returns how many bytes may leave.
+    pub(crate) fn allowance(&mut self, now: Now) -> usize {
+        self.refill(now);
+        self.limited |= self.tokens < 1.0;
+        self.tokens.max(0.0) as usize
+    }
+
+    /// Takes note of bytes that left; may overdraw by a datagram.
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        self.tokens -= bytes as f64;
+    }
+
+    /// Returns when the next full datagram may leave.
+    pub(crate) fn next_timeout(&self, now: Now) -> Now {
+        let wanted = (1200.0 - self.tokens).max(0.0);
+        now.after(Duration::from_secs_f64((wanted / self.rate).clamp(0.0005, 1.0)))
+    }
+
+    fn refill(&mut self, now: Now) {
+        let earned = now.since(self.filled_at).as_secs_f64() * self.rate;
+        self.filled_at = now;
+        self.tokens = (self.tokens + earned).min(BURST.max(self.rate * 0.01));
+    }
+}

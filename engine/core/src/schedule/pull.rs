@@ -1,0 +1,150 @@
+//! Pulls: what was asked of whom, and whom to ask next.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::ids::{BlockId, Now, PathId};
+
+/// Time to wait past 1.5 round trips before a second source is asked: a receiver's scheduling on a busy machine.
+const RETRY_SLACK: Duration = Duration::from_millis(10);
+/// Time one shard takes on a path of 40 Mbit/s, which an answer of many shards is granted.
+const SHARD_TIME: Duration = Duration::from_micros(200);
+/// Most shards asked of one neighbour and not yet answered: 256 KiB.
+const OUTSTANDING_MAX: u32 = 256;
+/// Shortest wait for what should come by push: reordering and scheduling on a LAN.
+const TOLERANCE_MIN: Duration = Duration::from_millis(12);
+/// Longest wait for what should come by push.
+const TOLERANCE_MAX: Duration = Duration::from_millis(250);
+
+/// A neighbour that may be asked for parts of a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PullSource {
+    pub(crate) path: PathId,
+    /// Parts of the block that it holds.
+    pub(crate) holds: u64,
+    pub(crate) rtt: Duration,
+    /// Promises of late that it did not keep.
+    pub(crate) failures: u32,
+    /// Whether it is the publisher, who is asked last.
+    pub(crate) publisher: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    path: PathId,
+    word: u64,
+    retry_at: Now,
+}
+
+/// Outstanding requests of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Pulls {
+    requests: BTreeMap<BlockId, Vec<Request>>,
+    outstanding: BTreeMap<PathId, u32>,
+    /// How much later than its first evidence a push comes; decays by an eighth a block.
+    lag: Duration,
+}
+
+impl Pulls {
+    /// Returns how long something evident is left to the push that should bring it.
+    pub(crate) fn tolerance(&self) -> Duration {
+        (self.lag * 3 / 2).clamp(TOLERANCE_MIN, TOLERANCE_MAX)
+    }
+
+    /// Takes note that a pushed block came this long after it was evident.
+    pub(crate) fn note_lag(&mut self, lag: Duration) {
+        self.lag = lag.min(TOLERANCE_MAX).max(self.lag * 7 / 8);
+    }
+
+    /// Returns the parts of a block that nobody has been asked for in time, and when that changes.
+    pub(crate) fn unasked(&self, now: Now, block: BlockId, missing: u64) -> (u64, Option<Now>) {
+        let Some(requests) = self.requests.get(&block) else { return (missing, None) };
+        let running = requests.iter().filter(|request| request.retry_at > now && request.word & missing != 0);
+        let (mut rest, mut retry) = (missing, None::<Now>);
+        for request in running {
+            rest &= !request.word;
+            retry = Some(retry.map_or(request.retry_at, |at| at.min(request.retry_at)));
+        }
+        (rest, retry)
+    }
+
+    /// Picks a source for parts of a block and takes note of the request: peers before the publisher, who was not
+    /// asked for it before others, then who keeps promises and is near. Returns the path and what to ask of it.
+    pub(crate) fn ask(
+        &mut self,
+        now: Now,
+        block: BlockId,
+        wanted: u64,
+        sources: impl Iterator<Item = PullSource>,
+    ) -> Option<(PathId, u64)> {
+        let requests = self.requests.entry(block).or_default();
+        let tries = |path: PathId| requests.iter().filter(|request| request.path == path).count();
+        let free = |path: &PathId| self.outstanding.get(path).is_none_or(|count| *count < OUTSTANDING_MAX);
+        let best = sources.filter(|source| source.holds & wanted != 0 && free(&source.path)).min_by_key(
+            |source| (tries(source.path), source.failures, source.publisher, source.rtt, source.path),
+        )?;
+        let word = best.holds & wanted;
+        let patience = best.rtt * 3 / 2 + RETRY_SLACK + SHARD_TIME * word.count_ones();
+        if requests.len() >= 32 {
+            requests.remove(0);
+        }
+        requests.push(Request { path: best.path, word, retry_at: now.after(patience) });
+        *self.outstanding.entry(best.path).or_default() += word.count_ones();
+        Some((best.path, word))
+    }
+
+    /// Returns whether parts of a block were asked for, and settles them as answered.
+    pub(crate) fn settle(&mut self, block: BlockId, word: u64) -> bool {
+        let Some(requests) = self.requests.get_mut(&block) else { return false };
+        let mut asked = false;
+        for request in requests.iter_mut().filter(|request| request.word & word != 0) {
+            asked = true;
+            release(&mut self.outstanding, request.path, (request.word & word).count_ones());
+            request.word &= !word;
+        }
+        asked
+    }
+
+    /// Takes note that a neighbour does not answer for parts of a block: others are asked at once.
+    pub(crate) fn refuse(&mut self, path: PathId, block: BlockId, word: u64) {
+        let requests = self.requests.get_mut(&block).into_iter().flatten();
+        for request in requests.filter(|request| request.path == path) {
+            release(&mut self.outstanding, path, (request.word & word).count_ones());
+            request.word &= !word;
+        }
+    }
+
+    /// Returns the neighbours whose time to answer for a block has passed, and frees what was asked of them.
+    pub(crate) fn expire(&mut self, now: Now, block: BlockId) -> Vec<PathId> {
+        let mut silent = Vec::new();
+        for request in self.requests.get_mut(&block).into_iter().flatten() {
+            if request.retry_at <= now && request.word != 0 {
+                release(&mut self.outstanding, request.path, request.word.count_ones());
+                request.word = 0;
+                silent.push(request.path);
+            }
+        }
+        silent
+    }
+
+    /// Forgets blocks before `block`.
+    pub(crate) fn forget_before(&mut self, block: BlockId) {
+        while let Some(entry) = self.requests.first_entry().filter(|entry| *entry.key() < block) {
+            for request in entry.remove() {
+                release(&mut self.outstanding, request.path, request.word.count_ones());
+            }
+        }
+    }
+
+    /// Forgets a neighbour that is gone.
+    pub(crate) fn drop_path(&mut self, path: PathId) {
+        self.outstanding.remove(&path);
+        self.requests.values_mut().for_each(|requests| requests.retain(|request| request.path != path));
+    }
+}
+
+fn release(outstanding: &mut BTreeMap<PathId, u32>, path: PathId, count: u32) {
+    if let Some(left) = outstanding.get_mut(&path) {
+        *left = left.saturating_sub(count);
+    }
+}

@@ -1,0 +1,181 @@
+//! The session: state with one neighbour, and what that neighbour says of each stream.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
+use crate::node::PathSample;
+use crate::schedule::{Outbox, Pace};
+use crate::window::WINDOW_BLOCKS_MAX;
+use crate::wire::{DATAGRAM_BYTES_MAX, HaveMap, StripeMask, WANTS_MAX, Want};
+
+/// Forgeries after which a neighbour is shunned: an honest one verifies before it forwards, so it sends none.
+pub(crate) const STRIKES_MAX: u32 = 16;
+
+/// State with one neighbour.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) path: PathId,
+    pub(crate) peer: PeerId,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) opened: Now,
+    /// Whether the neighbour proved that it belongs to the group.
+    pub(crate) greeted: bool,
+    pub(crate) datagram_bytes_max: usize,
+    pub(crate) sample: PathSample,
+    pub(crate) outbox: Outbox,
+    pub(crate) pace: Pace,
+    /// When the pace lets the next datagram go, while some wait for it.
+    pub(crate) paced_until: Option<Now>,
+    pub(crate) strikes: u32,
+    pub(crate) streams: BTreeMap<StreamTag, Remote>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        now: Now,
+        path: PathId,
+        peer: PeerId,
+        remote: Option<SocketAddr>,
+        datagram: usize,
+    ) -> Self {
+        Self {
+            path,
+            peer,
+            remote,
+            opened: now,
+            greeted: false,
+            datagram_bytes_max: datagram.max(DATAGRAM_BYTES_MAX),
+            sample: PathSample::default(),
+            outbox: Outbox::default(),
+            pace: Pace::new(now),
+            paced_until: None,
+            strikes: 0,
+            streams: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the smoothed round-trip time, 1 ms before the first sample.
+    pub(crate) fn rtt(&self) -> Duration {
+        if self.sample.rtt.is_zero() { Duration::from_millis(1) } else { self.sample.rtt }
+    }
+}
+
+/// What a neighbour said of one stream, and what is pushed to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote {
+    /// Whether it carries the stream.
+    pub(crate) offers: bool,
+    /// Stripes pushed to it.
+    pub(crate) consumes: StripeMask,
+    /// Age past which it has no use for a fragment.
+    pub(crate) patience: Duration,
+    pub(crate) depths: [u8; STRIPES as usize],
+    /// Time of the newest beacon that it has, in ms since the epoch began.
+    pub(crate) beacon_ms: u64,
+    /// Whether it has all it wants of a stream that ended.
+    pub(crate) finished: bool,
+    /// Whether it looks for proof that the publisher lives, as a joiner does.
+    pub(crate) challenged: bool,
+    /// Whether it asked for something that this node lacks: the next have-map goes out at once.
+    pub(crate) open_want: bool,
+    pub(crate) have_at: Now,
+    /// Promises that it did not keep of late.
+    pub(crate) failures: u32,
+    oldest: BlockId,
+    base: BlockId,
+    words: BTreeMap<BlockId, u64>,
+    refused: BTreeMap<BlockId, u64>,
+}
+
+impl Remote {
+    pub(crate) fn new(now: Now) -> Self {
+        Self {
+            offers: false,
+            consumes: StripeMask::default(),
+            patience: Duration::from_secs(2),
+            depths: [HaveMap::NO_DEPTH; STRIPES as usize],
+            beacon_ms: 0,
+            finished: false,
+            challenged: false,
+            open_want: false,
+            have_at: now,
+            failures: 0,
+            oldest: BlockId(u64::MAX),
+            base: BlockId(0),
+            words: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a have-map. Nothing behind `newest_max`, the newest that a beacon vouches for and 2 s more, is believed.
+    pub(crate) fn handle_have(&mut self, map: &HaveMap, newest_max: BlockId) {
+        self.depths = map.depths;
+        self.beacon_ms = self.beacon_ms.max(map.beacon_ms);
+        self.oldest = map.oldest;
+        self.base = self.base.max(map.base.min(newest_max.next()));
+        for (at, byte) in map.complete.iter().enumerate() {
+            for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {
+                self.note(BlockId(map.base.0.saturating_add(at as u64 * 8 + bit)), u64::MAX, newest_max);
+            }
+        }
+        for (offset, word) in &map.partial {
+            self.note(BlockId(map.base.0.saturating_add(u64::from(*offset))), *word, newest_max);
+        }
+        let base = self.base;
+        self.words.retain(|block, _| *block >= base);
+    }
+
+    /// Takes note that it holds parts of a block.
+    pub(crate) fn note(&mut self, block: BlockId, word: u64, newest_max: BlockId) {
+        if block >= self.base && block <= newest_max && self.words.len() < WINDOW_BLOCKS_MAX {
+            *self.words.entry(block).or_default() |= word;
+        }
+    }
+
+    /// Takes note that it lacks parts of a block after all.
+    pub(crate) fn handle_nack(&mut self, want: Want) {
+        if want.block < self.base {
+            self.refuse(want);
+        } else if let Some(word) = self.words.get_mut(&want.block) {
+            *word &= !want.word;
+        }
+    }
+
+    /// Takes note that it will not send parts of a block.
+    pub(crate) fn refuse(&mut self, want: Want) {
+        if self.refused.len() >= 16 * WANTS_MAX {
+            self.refused.pop_first();
+        }
+        *self.refused.entry(want.block).or_default() |= want.word;
+    }
+
+    /// Returns whether it shed something of a block.
+    pub(crate) fn has_refused(&self, block: BlockId) -> bool {
+        self.refused.contains_key(&block)
+    }
+
+    /// Returns which parts of a block it holds and would send.
+    pub(crate) fn holds(&self, block: BlockId) -> u64 {
+        let word = if block < self.oldest {
+            0
+        } else if block < self.base {
+            u64::MAX
+        } else {
+            self.words.get(&block).copied().unwrap_or(0)
+        };
+        word & !self.refused.get(&block).copied().unwrap_or(0)
+    }
+
+    /// Forgets blocks before `block`.
+    pub(crate) fn forget_before(&mut self, block: BlockId) {
+        self.refused.retain(|refused, _| *refused >= block);
+        self.words.retain(|known, _| *known >= block);
+    }
+
+    /// Returns whether it takes pushes of a stripe.
+    pub(crate) fn takes(&self, stripe: Stripe) -> bool {
+        self.consumes.has(stripe)
+    }
+}
