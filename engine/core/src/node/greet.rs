@@ -27,7 +27,7 @@ impl Node {
         datagram_bytes_max: usize,
     ) {
         self.members.handle_connected(peer);
-        let full = self.sessions.len() >= self.config.neighbours_max && !dialed;
+        let full = self.sessions.len() >= self.config.neighbours_max;
         let double = self.sessions.values().find(|session| session.peer == peer).map(|session| session.path);
         let session = Session::new(now, path, peer, remote, datagram_bytes_max);
         self.sessions.insert(path, session);
@@ -157,12 +157,12 @@ impl Node {
         if self.offers.len() >= CARRIED_MAX * 4 && !self.offers.contains_key(&offer.key) {
             return;
         }
-        let own = self
-            .streams
-            .values()
-            .find(|s| s.keys.key() == offer.key)
-            .and_then(|s| Some((s.tag(), s.source.as_ref()?.handle)));
-        if let Some((tag, handle)) = own {
+        let own = self.streams.values().find(|stream| stream.keys.key() == offer.key);
+        let own = own.and_then(|stream| Some((stream.tag(), stream.source.as_ref()?.handle, stream.keys.epoch())));
+        if let Some((tag, handle, epoch)) = own {
+            if offer.epoch <= epoch {
+                return;
+            }
             self.events.push_back(Event::BadName { stream: handle, newer: offer.epoch });
             self.events.push_back(Event::Unpublished { stream: handle, complete: false });
             self.retire(tag);

@@ -242,9 +242,12 @@ impl Node {
         let Some(source) = &mut stream.source else { return };
         let beacon = source.beacon(now, wall);
         let datagram = source.sealer.seal_beacon(&beacon);
+        let at_ms = beacon.at.as_millis() as u64;
         stream.last_beacon = Some(LastBeacon { beacon, datagram: datagram.clone(), received: now });
         for session in self.sessions.values_mut() {
             if session.greeted {
+                let remote = session.streams.get_mut(&tag);
+                remote.into_iter().for_each(|remote| remote.beacon_ms = at_ms);
                 stream.stats.control_bytes_to_peers += datagram.len() as u64;
                 session.outbox.push_control(datagram.clone());
             }
