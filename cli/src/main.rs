@@ -1,3 +1,57 @@
-//! The swarmcast command.
+//! The `swarmcast` command: publishes, plays and lists live streams on a LAN.
 
-fn main() {}
+mod args;
+mod clock;
+mod failure;
+mod list;
+mod pages;
+mod play;
+mod publish;
+mod report;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::EXIT_CODES;
+
+const EXAMPLES: &str = "\
+Examples:
+  On one host, publish a file over and over:
+    swarmcast publish clip.mkv --loop --group lobby --name cam
+  On every other host of the LAN, watch it with mpv, or record ten seconds:
+    swarmcast play cam --group lobby --output - | mpv -
+    swarmcast play cam --group lobby --output cam.mkv --duration 10
+  See what there is:
+    swarmcast list";
+
+/// Sends live video, sound and data to any number of hosts on a LAN; viewers pass it on to each other.
+#[derive(Parser, Debug)]
+#[command(name = "swarmcast", version, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Publish(publish::PublishArgs),
+    Play(play::PlayArgs),
+    List(list::ListArgs),
+    Completions(pages::CompletionsArgs),
+    Man(pages::ManArgs),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Publish(args) => publish::run(&args),
+        Command::Play(args) => play::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::man(&args),
+    }
+}

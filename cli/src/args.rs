@@ -1,0 +1,98 @@
+//! Flags that several subcommands share, and the checks on their values.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use swarmcast::{Group, PeerAddress, StreamKey, SwarmConfig};
+
+use crate::failure::{Exit, Failure};
+
+/// Longest time that a flag may name: a week.
+const SECONDS_MAX: f64 = 604_800.0;
+
+/// Which network cards are used, and who is known beforehand.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct NetworkArgs {
+    /// A peer to connect to besides those found on the LAN: IP:PORT, or the ticket that `swarmcast publish`
+    /// prints; may be repeated
+    #[arg(long = "peer", value_name = "PEER")]
+    pub(crate) peers: Vec<PeerAddress>,
+    /// Use this network interface only; may be repeated [default: all]
+    #[arg(long = "iface", value_name = "IFACE")]
+    pub(crate) interfaces: Vec<String>,
+    /// UDP port to listen on [default: one that is free]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+}
+
+/// The file that holds a keyed group's secret.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct GroupKeyArgs {
+    /// File with the secret of a keyed group (16 to 4096 bytes, the same file on every host); without it the
+    /// group is open: whoever knows its name can watch
+    #[arg(long, value_name = "FILE")]
+    pub(crate) group_key: Option<PathBuf>,
+}
+
+impl GroupKeyArgs {
+    /// Forms the group of that name.
+    pub(crate) fn group(&self, name: &str) -> Result<Group, Failure> {
+        match &self.group_key {
+            None => Group::open(name).map_err(|error| Failure::usage(format_args!("--group: {error}"))),
+            Some(path) => Group::from_key_file(name, path).map_err(|error| {
+                let advice =
+                    "give --group-key a readable file, as `openssl rand -hex 32 > group.key` makes one";
+                Failure::new(Exit::Media, "bad-group-key", format_args!("{error}: {advice}"))
+            }),
+        }
+    }
+}
+
+impl NetworkArgs {
+    /// Returns how a node of that group is bound.
+    pub(crate) fn config(&self, group: Group) -> SwarmConfig {
+        SwarmConfig {
+            peers: self.peers.clone(),
+            interfaces: self.interfaces.clone(),
+            port: self.port,
+            ..SwarmConfig::new(group)
+        }
+    }
+}
+
+/// Parses a time in seconds, such as `10` or `0.5`.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds, such as 10 or 0.5".to_owned())?;
+    if !(0.0..=SECONDS_MAX).contains(&seconds) || seconds == 0.0 {
+        return Err(format!("more than 0 and at most {SECONDS_MAX} seconds"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// Parses the name of a stream: 1 to 128 bytes, no control characters.
+pub(crate) fn stream_name(text: &str) -> Result<String, String> {
+    match swarmcast::check_name(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Parses the key of a stream.
+pub(crate) fn stream_key(text: &str) -> Result<StreamKey, &'static str> {
+    swarmcast::parse_stream_key(text).ok_or("a key is 64 hexadecimal digits, as `swarmcast list` prints it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_positive_and_finite() {
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        for refused in ["0", "-1", "nan", "inf", "1e9", "ten", ""] {
+            assert!(seconds(refused).is_err(), "{refused}");
+        }
+    }
+}

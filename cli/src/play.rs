@@ -1,0 +1,225 @@
+//! `swarmcast play`: watches a stream, records it or hands it to a player.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use swarmcast::{CloseCause, Interrupt, Recorder, SinkConfig, Stopped, StreamKey, SubscribeConfig, Swarm};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
+use tokio::time::sleep;
+
+use crate::args::{GroupKeyArgs, NetworkArgs, seconds, stream_key, stream_name};
+use crate::failure::{Exit, Failure};
+use crate::report::{Ended, Line, Reporter, Started};
+use crate::run::{HealthTeller, Newest, Signals, block_on, spawn, tell_neighbours};
+use crate::status::HealthMeter;
+
+mod data;
+mod viewer;
+
+use data::{DataWriter, data_failure};
+use viewer::{Left, Viewer};
+
+/// How long a recording may take to be completed after the user stopped.
+const FINISH_MAX: Duration = Duration::from_secs(5);
+
+/// How long a stream is looked for without `--wait`.
+const WAIT: Duration = Duration::from_secs(5);
+
+const EXAMPLES: &str = "\
+Examples:
+  Watch with a player (any that reads MPEG-TS from standard input):
+    swarmcast play cam --group lobby --output - | mpv -
+  Record ten seconds:
+    swarmcast play cam --group lobby --output cam.mkv --duration 10
+  Wait until somebody publishes, however long that takes:
+    swarmcast play cam --group lobby --wait
+  See how healthy a stream is, without writing it anywhere:
+    swarmcast play cam --group lobby
+  Print the data that travels beside the pictures, in time with them:
+    swarmcast play cam --group lobby --data -";
+
+/// Watches a stream: records it, hands it to a player, or shows its health
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", crate::failure::EXIT_CODES))]
+pub(crate) struct PlayArgs {
+    /// Name of the stream
+    #[arg(value_parser = stream_name)]
+    name: String,
+    /// Group in which it is published
+    #[arg(short, long)]
+    group: String,
+    #[command(flatten)]
+    group_key: GroupKeyArgs,
+    /// Where it goes: a file (.mkv, .mp4, .ts), a URL that ffmpeg can write, or - for MPEG-TS on standard output;
+    /// without it, nowhere: only its health is shown
+    #[arg(short, long, value_name = "FILE|URL|-")]
+    output: Option<String>,
+    /// Container of the output, as `ffmpeg -formats` names it [default: by the name's ending]
+    #[arg(long, value_name = "FORMAT", requires = "output")]
+    format: Option<String>,
+    /// Where data records go, one JSON value a line, each at its time: a file, or - for standard output
+    #[arg(long, value_name = "FILE|-")]
+    data: Option<PathBuf>,
+    /// Stop this long after the stream was found
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    duration: Option<Duration>,
+    /// How long a lost fragment may be waited for, 50 to 60000 ms: more repairs more, less is nearer to live
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
+    playout_delay: u64,
+    /// Key of the publisher, when several use the name
+    #[arg(long, value_name = "KEY", value_parser = stream_key)]
+    publisher: Option<StreamKey>,
+    /// Wait so long for the stream to be published, without SECONDS for ever [default: 5 seconds]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds)]
+    wait: Option<Option<Duration>>,
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// Print events and counters as JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `swarmcast play`.
+pub(crate) fn run(args: &PlayArgs) -> ExitCode {
+    let reporter = Arc::new(Reporter::new(args.json));
+    block_on(&reporter, play(args, &reporter))
+}
+
+async fn play(args: &PlayArgs, reporter: &Arc<Reporter>) -> Result<(), Failure> {
+    args.check()?;
+    let group = args.group_key.group(&args.group)?;
+    let data = args.data.as_deref().map(DataWriter::open).transpose().map_err(data_failure)?;
+    let mut signals = Signals::new()?;
+    let (swarm, driver) = Swarm::bind(args.network.config(group)).await?;
+    let driver = tokio::spawn(driver.run());
+    let watched = watch(args, data, &swarm, &mut signals, reporter).await;
+    tokio::select! {
+        () = swarm.close() => {}
+        () = signals.next() => {}
+    }
+    driver.abort();
+    watched
+}
+
+impl PlayArgs {
+    /// Refuses what each flag allows but all together do not.
+    fn check(&self) -> Result<(), Failure> {
+        let takers = [
+            (self.output.as_deref() == Some("-"), "--output -"),
+            (self.data.as_deref() == Some("-".as_ref()), "--data -"),
+            (self.json, "--json"),
+        ];
+        let taken: Vec<_> = takers.iter().filter(|(takes, _)| *takes).map(|(_, flag)| *flag).collect();
+        match taken[..] {
+            [first, second, ..] => Err(Failure::usage(format_args!(
+                "{first} and {second} both take standard output: write one of them to a file, or leave it out"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn sink(&self, interrupt: &Interrupt) -> SinkConfig {
+        let sink = match &self.output {
+            None => SinkConfig::headless(),
+            Some(output) => SinkConfig { format: self.format.clone(), ..SinkConfig::new(output) },
+        };
+        SinkConfig { interrupt: interrupt.clone(), ..sink }
+    }
+
+    /// How long the stream is looked for; `None` is for ever.
+    fn patience(&self) -> Option<Duration> {
+        self.wait.unwrap_or(Some(WAIT))
+    }
+}
+
+/// Watches until the stream ends, the user stops or the time is over; then tells how it went.
+async fn watch(
+    args: &PlayArgs,
+    data: Option<DataWriter>,
+    swarm: &Swarm,
+    signals: &mut Signals,
+    reporter: &Arc<Reporter>,
+) -> Result<(), Failure> {
+    let playout_delay = Duration::from_millis(args.playout_delay);
+    let config =
+        SubscribeConfig { publisher: args.publisher, playout_delay, ..SubscribeConfig::new(&args.name) };
+    let subscriber = swarm.subscribe(config).await?;
+    reporter.tell(&Line::Started(Box::new(Started::viewer(swarm, &args.name))), None);
+
+    let newest = Arc::new(Newest::default());
+    let meter = HealthMeter::new(Some(playout_delay));
+    let mut health = HealthTeller::start(reporter, swarm, subscriber.counters(), meter, &newest)?;
+    let interrupt = Interrupt::new();
+    let sink = args.sink(&interrupt);
+    let (opened, found) = oneshot::channel();
+    let viewer = Viewer::new(reporter, newest, Recorder::new(sink), data, args.patience(), opened);
+    let stopper = subscriber.stopper();
+    let (done, left) = oneshot::channel();
+    spawn("viewer", move || {
+        // Nobody waits any more when the user stopped for the second time.
+        let _ = done.send(viewer.run(subscriber));
+    })?;
+
+    let mut left = pin!(left);
+    let stopped = tokio::select! {
+        left = &mut left => Stop::Left(left),
+        () = time_is_over(found, args.duration) => Stop::Asked("duration"),
+        () = signals.next() => Stop::Asked("local"),
+        () = reporter.broken() => Stop::Asked("local"),
+        () = tell_neighbours(swarm, reporter) => Stop::Asked("stopped"),
+        never = health.tell() => match never {},
+    };
+    let cause = match stopped {
+        Stop::Left(left) => cause_of(left, args, swarm).await?,
+        Stop::Asked(cause) => {
+            stopper.stop().await;
+            tokio::select! {
+                left = &mut left => { cause_of(left, args, swarm).await?; }
+                () = sleep(FINISH_MAX) => {}
+                () = signals.next() => {}
+            }
+            cause
+        }
+    };
+    // Only a sink that blocks is still at work by now.
+    interrupt.interrupt();
+    let stats = health.measure().await.stats();
+    let status = if cause == "ended" { "NetStream.Play.UnpublishNotify" } else { "NetStream.Play.Stop" };
+    reporter.tell(&Line::Ended(Box::new(Ended::new(cause, stats))), Some(status));
+    Ok(())
+}
+
+/// Why the wait for the viewer's thread is over.
+enum Stop {
+    Left(Result<Result<Left, Failure>, RecvError>),
+    Asked(&'static str),
+}
+
+async fn cause_of(
+    left: Result<Result<Left, Failure>, RecvError>,
+    args: &PlayArgs,
+    swarm: &Swarm,
+) -> Result<&'static str, Failure> {
+    let died = |_| Failure::new(Exit::Unexpected, "viewer", "the viewer's thread died: please report this");
+    match left.map_err(died)?? {
+        Left::Closed(CloseCause::Ended) => Ok("ended"),
+        Left::Closed(CloseCause::Local) => Ok("local"),
+        Left::Closed(CloseCause::Ambiguous { keys }) => Err(Failure::ambiguous(&args.name, &keys)),
+        Left::Closed(_) => Err(Stopped.into()),
+        Left::OutputClosed => Ok("output-closed"),
+        Left::NotFound(patience) => Err(Failure::not_found(swarm, &args.name, patience).await),
+    }
+}
+
+/// Waits until the stream was found and its time is over; for ever without a duration.
+async fn time_is_over(found: oneshot::Receiver<()>, duration: Option<Duration>) {
+    match (duration, found.await) {
+        (Some(duration), Ok(())) => sleep(duration).await,
+        _ => std::future::pending().await,
+    }
+}

@@ -1,0 +1,278 @@
+//! The lines themselves: names and units of every field that programs read.
+
+use serde::Serialize;
+use swarmcast::{Publisher, StreamStats, Swarm, Track, TrackKind};
+
+/// One report. `event` is its name in snake case.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// The node listens; a publisher's stream exists.
+    Started(Box<Started>),
+    /// A viewer found the stream.
+    Opened { key: String, epoch: u64, tracks: Vec<TrackLine> },
+    /// A viewer's first access unit. `since_start` in seconds since the kernel started the process.
+    FirstAccessUnit { track: u8, dts: i64, pts: i64, key: bool, since_start: Option<f64> },
+    /// Health, each second.
+    Stats(Box<Stats>),
+    /// Access units are missing; media times in seconds.
+    Gap { track: Option<u8>, from: f64, to: f64, cause: &'static str },
+    /// The publisher was restarted.
+    Reset { old: u64, new: u64 },
+    /// A recording goes on in another file.
+    Part { output: String },
+    /// A session with a peer came up or went down.
+    Neighbour { peer: String, up: bool },
+    /// Something was left out; the command goes on.
+    Warning { code: &'static str, message: String },
+    /// A group on the LAN.
+    Group(GroupLine),
+    /// A stream on the LAN.
+    Stream(StreamLine),
+    /// The command is over.
+    Ended(Box<Ended>),
+    /// The command failed.
+    Error { code: &'static str, message: String },
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Started {
+    pub(crate) role: &'static str,
+    pub(crate) group: String,
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) endpoint: String,
+    pub(crate) ticket: String,
+    pub(crate) addresses: Vec<String>,
+    #[serde(flatten)]
+    pub(crate) publication: Option<PublicationLine>,
+}
+
+/// What only a publisher tells when it starts.
+#[derive(Debug, Serialize)]
+pub(crate) struct PublicationLine {
+    pub(crate) key: String,
+    pub(crate) epoch: u64,
+    /// The second of `CLOCK_MONOTONIC` at which the publisher's `closed` clock is 0.
+    pub(crate) epoch_t: f64,
+    pub(crate) tracks: Vec<TrackLine>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct TrackLine {
+    pub(crate) id: u8,
+    pub(crate) kind: &'static str,
+    pub(crate) codec: String,
+    pub(crate) bitrate: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct GroupLine {
+    pub(crate) group: Option<String>,
+    pub(crate) id: String,
+    pub(crate) keyed: bool,
+    pub(crate) peers: usize,
+    pub(crate) published: Vec<String>,
+    pub(crate) watched: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct StreamLine {
+    pub(crate) group: String,
+    pub(crate) keyed: bool,
+    pub(crate) name: String,
+    pub(crate) key: String,
+    pub(crate) epoch: u64,
+    pub(crate) publisher: Option<String>,
+    pub(crate) viewers: u32,
+    pub(crate) bitrate: u64,
+    pub(crate) tracks: Vec<TrackLine>,
+}
+
+/// The last counters say how many access units were delivered or published.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ended {
+    cause: &'static str,
+    bytes: u64,
+    #[serde(flatten)]
+    stats: Stats,
+}
+
+/// Health in numbers.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Stats {
+    #[serde(flatten)]
+    pub(crate) counters: Counters,
+    /// Bits per second of access units over the last second.
+    pub(crate) bitrate: u64,
+    /// Bytes sent by bytes of payload received or published.
+    pub(crate) uplink_ratio: f64,
+    /// Seconds; none at a publisher.
+    pub(crate) playout_delay: Option<f64>,
+    /// Seconds; the smallest of all neighbours.
+    pub(crate) rtt: Option<f64>,
+    /// Newest access unit delivered; none at a publisher.
+    pub(crate) latest: Option<Latest>,
+}
+
+/// When the newest access unit was delivered, and when its block was closed at the publisher, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Latest {
+    pub(crate) t: f64,
+    pub(crate) closed: f64,
+}
+
+/// Mirrors every field of the engine's counters; a field that is added there does not compile here until it is
+/// told too.
+macro_rules! counters {
+    (numbers: $($number:ident)*; seconds: $($span:ident)*) => {
+        /// The engine's counters under their own names; times in seconds.
+        #[derive(Clone, Debug, Default, Serialize)]
+        pub(crate) struct Counters {
+            $(pub(crate) $number: u64,)*
+            $(pub(crate) $span: f64,)*
+            pub(crate) newest: Option<u64>,
+        }
+
+        impl From<StreamStats> for Counters {
+            fn from(stats: StreamStats) -> Self {
+                let StreamStats { $($number,)* $($span,)* newest } = stats;
+                Self {
+                    $($number: $number.into(),)*
+                    $($span: $span.as_secs_f64(),)*
+                    newest: newest.map(|block| block.0),
+                }
+            }
+        }
+    };
+}
+counters! {
+    numbers:
+        bytes_pushed_to_peers fragments_pushed_to_peers bytes_pushed_from_peers fragments_pushed_from_peers
+        bytes_requested_by_peers fragments_requested_by_peers bytes_requested_from_peers
+        fragments_requested_from_peers control_bytes_to_peers control_bytes_from_peers access_units
+        access_unit_bytes lost repaired late duplicate orphan replay forged malformed shed skipped window_bytes
+        suppliers consumers neighbours viewers;
+    seconds: since_last_fragment distance_to_live_edge
+}
+
+impl From<&Track> for TrackLine {
+    fn from(track: &Track) -> Self {
+        let kind = match track.kind {
+            TrackKind::Video => "video",
+            TrackKind::Audio => "audio",
+            TrackKind::Data => "data",
+            TrackKind::Subtitle => "subtitle",
+        };
+        Self { id: track.id.0, kind, codec: track.codec.clone(), bitrate: track.bitrate }
+    }
+}
+
+impl Line {
+    /// Says it to people; `None` when they are told otherwise or not at all.
+    pub(crate) fn for_people(&self) -> Option<String> {
+        Some(match self {
+            Self::Started(started) => started.for_people(),
+            Self::Opened { key, tracks, .. } => format!("found: {} (publisher {key})", describe(tracks)),
+            Self::FirstAccessUnit { since_start: Some(seconds), .. } => {
+                format!("first access unit {:.0} ms after the start", seconds * 1e3)
+            }
+            Self::Gap { track, from, to, cause } => {
+                let which = track.map_or("all tracks".to_owned(), |id| format!("track {id}"));
+                format!("gap: {:.3} s missing on {which} ({cause})", to - from)
+            }
+            Self::Reset { .. } => "the publisher was restarted".to_owned(),
+            Self::Part { output } => format!("its tracks differ: the recording goes on in {output}"),
+            Self::Warning { message, .. } => format!("warning: {message}"),
+            Self::Group(group) => group.for_people(),
+            Self::Stream(stream) => stream.for_people(),
+            Self::Ended(ended) => {
+                format!(
+                    "{}: {} access units, {} bytes",
+                    ended.cause, ended.stats.counters.access_units, ended.bytes
+                )
+            }
+            Self::FirstAccessUnit { since_start: None, .. }
+            | Self::Stats(_)
+            | Self::Neighbour { .. }
+            | Self::Error { .. } => return None,
+        })
+    }
+}
+
+impl Ended {
+    /// Makes the line of an end with that cause.
+    pub(crate) fn new(cause: &'static str, stats: Stats) -> Self {
+        Self { cause, bytes: stats.counters.access_unit_bytes, stats }
+    }
+}
+
+impl Started {
+    /// Makes the line of a viewer.
+    pub(crate) fn viewer(swarm: &Swarm, name: &str) -> Self {
+        Self {
+            role: "viewer",
+            group: swarm.group().name().to_owned(),
+            name: name.to_owned(),
+            pid: std::process::id(),
+            endpoint: swarm.endpoint().to_string(),
+            ticket: swarm.ticket().to_string(),
+            addresses: swarm.addresses().iter().map(ToString::to_string).collect(),
+            publication: None,
+        }
+    }
+
+    /// Makes the line of a publisher.
+    pub(crate) fn publisher(swarm: &Swarm, publisher: &Publisher) -> Self {
+        let catalogue = publisher.catalogue();
+        let publication = PublicationLine {
+            key: publisher.key().to_string(),
+            epoch: publisher.epoch().0,
+            epoch_t: publisher.began().0 as f64 / 1e6,
+            tracks: catalogue.tracks.iter().map(TrackLine::from).collect(),
+        };
+        Self { role: "publisher", publication: Some(publication), ..Self::viewer(swarm, &catalogue.name) }
+    }
+
+    fn for_people(&self) -> String {
+        match &self.publication {
+            Some(publication) => format!(
+                "publishing {} in group {}: {}\n  watch it: swarmcast play {} --group {}\n  from elsewhere, add: --peer {}",
+                self.name,
+                self.group,
+                describe(&publication.tracks),
+                self.name,
+                self.group,
+                self.ticket,
+            ),
+            None => format!("looking for {} in group {}", self.name, self.group),
+        }
+    }
+}
+
+impl GroupLine {
+    fn for_people(&self) -> String {
+        let secrecy = if self.keyed { "keyed" } else { "open" };
+        let name = self.group.as_deref().unwrap_or(&self.id);
+        let plural = if self.peers == 1 { "" } else { "s" };
+        let published =
+            if self.published.is_empty() { "nothing".to_owned() } else { self.published.join(", ") };
+        format!("group {name} ({secrecy}): {} peer{plural}, publishing {published}", self.peers)
+    }
+}
+
+impl StreamLine {
+    fn for_people(&self) -> String {
+        let megabits = self.bitrate as f64 / 1e6;
+        let tracks = describe(&self.tracks);
+        format!(
+            "  {}: {tracks}, {megabits:.2} Mbit/s, {} viewers, publisher {}",
+            self.name, self.viewers, self.key
+        )
+    }
+}
+
+fn describe(tracks: &[TrackLine]) -> String {
+    let each: Vec<_> = tracks.iter().map(|track| format!("{} {}", track.kind, track.codec)).collect();
+    each.join(", ")
+}
