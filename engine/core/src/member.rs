@@ -158,8 +158,12 @@ impl Members {
 
     /// Returns when [`Members::dial`] may have somebody.
     pub(crate) fn next_timeout(&self, hungry: bool) -> Option<Now> {
-        let idle = self.candidates.values().filter(|candidate| candidate.state == State::Idle);
-        idle.map(|candidate| candidate.ready_at(hungry)).min()
+        let idle = self.candidates.iter().filter(|(_, candidate)| candidate.state == State::Idle);
+        let ready = idle.map(|(peer, candidate)| {
+            let banned = self.banned.get(peer).copied().unwrap_or_default();
+            candidate.ready_at(hungry).max(banned)
+        });
+        ready.min()
     }
 
     /// Returns whether a user-named peer waits to be dialled, however many sessions there are.

@@ -73,6 +73,8 @@ pub(crate) struct Playout {
     delay: Duration,
     next: BlockId,
     joined: Now,
+    /// Whether a random-access point was reached; nothing before it is delivered.
+    begun: bool,
     joiner: Joiner,
     tracks: [TrackPlay; TRACKS_MAX],
     last_media: MediaTime,
@@ -85,6 +87,7 @@ impl Playout {
             delay,
             next: first,
             joined: now,
+            begun: false,
             joiner: Joiner::default(),
             tracks: [TrackPlay::default(); TRACKS_MAX],
             last_media: MediaTime::default(),
@@ -142,7 +145,8 @@ impl Playout {
 
     fn deliver_block(&mut self, slot: &Slot, stream: &View<'_>, out: &mut Vec<Delivery>, tally: &mut Tally) {
         let Some(header) = slot.header().map(|verified| verified.header()) else { return };
-        if header.continues && !self.joiner.is_begun() {
+        self.begun |= header.random_access;
+        if !self.begun || (header.continues && !self.joiner.is_begun()) {
             return;
         }
         let mut units = Vec::new();
