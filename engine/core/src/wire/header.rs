@@ -21,7 +21,7 @@ pub(super) const HEADER_BYTES_MAX: usize = HEAD_BYTES_MAX + SHARDS_MAX * LEAF_BY
 const _: () = assert!(HEAD_BYTES_MAX + SHARD_BYTES + SIGNATURE_BYTES <= super::DATAGRAM_BYTES_MAX);
 
 /// Close and media times travel in units of 100 us: four bytes hold the first 29 hours.
-const TICK_MICROS: u64 = 100;
+const TICK_MICROS: i64 = 100;
 
 const FLAG_CONTINUES: u8 = 0x20;
 const FLAG_RANDOM_ACCESS: u8 = 0x40;
@@ -93,8 +93,8 @@ impl BlockHeader {
             out.extend_from_slice(&[self.data, self.parity]);
             out.extend_from_slice(&self.last_shard_bytes.to_be_bytes());
         }
-        put_varint(out, self.closed.as_micros() as u64 / TICK_MICROS);
-        put_zigzag(out, self.media_time.0.div_euclid(TICK_MICROS as i64));
+        put_varint(out, self.closed.as_micros() as u64 / TICK_MICROS as u64);
+        put_zigzag(out, self.media_time.0.div_euclid(TICK_MICROS));
         if self.is_inline() {
             out.extend_from_slice(inline);
         } else {
@@ -119,8 +119,9 @@ impl BlockHeader {
         let flags = reader.u8()?;
         let inline = flags & FLAG_INLINE != 0;
         let (data, parity, last) = if inline { (1, 0, 0) } else { read_counts(&mut reader)? };
-        let closed_ticks = reader.varint()?;
-        let media_ticks = reader.zigzag()?;
+        let closed_ticks = i64::try_from(reader.varint()?).map_err(|_| DecodeError::Range("close time"))?;
+        let closed = from_ticks(closed_ticks, "close time")?;
+        let media_time = from_ticks(reader.zigzag()?, "media time")?;
         let body_at = signed - reader.remaining();
         let mut header = Self {
             block,
@@ -131,8 +132,8 @@ impl BlockHeader {
             data,
             parity,
             last_shard_bytes: last,
-            closed: Duration::from_micros(closed_ticks.saturating_mul(TICK_MICROS)),
-            media_time: MediaTime(media_ticks.saturating_mul(TICK_MICROS as i64)),
+            closed: Duration::from_micros(closed.unsigned_abs()),
+            media_time: MediaTime(media_time),
             leaves: Vec::new(),
         };
         if inline {
@@ -146,6 +147,11 @@ impl BlockHeader {
         }
         Ok((header, body_at, signed))
     }
+}
+
+/// Refuses times past 292,000 years, so that microseconds fit.
+fn from_ticks(ticks: i64, field: &'static str) -> Result<i64, DecodeError> {
+    ticks.checked_mul(TICK_MICROS).ok_or(DecodeError::Range(field))
 }
 
 fn read_counts(reader: &mut Reader<'_>) -> Result<(u8, u8, u16), DecodeError> {

@@ -47,6 +47,17 @@ fn headers() {
     };
     assert_eq!((inline(17), inline(1024)), (Ok(17), Ok(1024)));
     assert_eq!((inline(16), inline(1025)), (range("shard length"), range("shard length")));
+    let times = |closed: u64, media: i64| {
+        let mut out = headed(0x11, &[9, 0x80]);
+        put_varint(&mut out, closed);
+        put_zigzag(&mut out, media);
+        out.resize(out.len() + 17 + 64, 0);
+        BlockHeader::decode(&out).map(|_| ())
+    };
+    let most = i64::MAX / 100;
+    assert_eq!((times(most as u64, most), times(0, -most)), (Ok(()), Ok(())));
+    assert_eq!(times(most as u64 + 1, 0), range("close time"));
+    assert_eq!((times(0, most + 1), times(0, -most - 2)), (range("media time"), range("media time")));
     assert_eq!(BlockHeader::decode(&[0x11; 63]), Err(DecodeError::Truncated));
     assert_eq!(BlockHeader::decode(&headed(0x12, &[0; 80])), Err(DecodeError::UnknownKind(0x12)));
 }

@@ -63,7 +63,7 @@ fn priority() -> impl Strategy<Value = Priority> {
 pub(crate) fn header() -> impl Strategy<Value = BlockHeader> {
     let counts = (1..=SHARDS_MAX).prop_flat_map(|data| (Just(data), 0..=SHARDS_MAX - data, any::<bool>()));
     let flags = (0..STRIPES, priority(), any::<bool>(), any::<bool>());
-    let ticks = (varint().prop_map(|ticks| ticks.min(u64::MAX / 100)), -(1_i64 << 50)..1 << 50);
+    let ticks = (varint().prop_map(|ticks| ticks.min(i64::MAX as u64 / 100)), -(1_i64 << 50)..1 << 50);
     (varint(), flags, counts, 17..=SHARD_BYTES as u16, ticks, any::<u8>()).prop_map(
         |(block, (stripe, priority, continues, random_access), (data, parity, inline), last, ticks, fill)| {
             let (data, parity) = if inline { (1, 0) } else { (data as u8, parity as u8) };
