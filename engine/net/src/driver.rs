@@ -1,0 +1,432 @@
+//! The one task that owns the node, its sessions and its clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use iroh::Endpoint;
+use swarmcast_core::ids::{GroupId, Now, PathId, PeerId, StreamHandle};
+use swarmcast_core::node::{Action, Batch, Command, Event, Input, Node, Sighting};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval, sleep, sleep_until, timeout};
+
+use crate::clock;
+use crate::discovery::{Announcer, Browser, LanChange, LanNode};
+use crate::handle::{Neighbour, Request};
+use crate::hello;
+use crate::peers::NamedPeers;
+use crate::sessions::{SessionEvent, Sessions};
+use crate::streams::Streams;
+
+/// Time between two samples of every path.
+const SAMPLE_EVERY: Duration = Duration::from_millis(50);
+
+/// Lateness of the sampling timer from which the core is told that this node stood still.
+const STALLED_FROM: Duration = Duration::from_millis(200);
+
+/// Free bytes from which a path is filled: one datagram of an Ethernet.
+const CREDIT_MIN: usize = 1500;
+
+/// Time after which a path without free bytes is looked at again when nothing else happens.
+const RETRY_AFTER: Duration = Duration::from_millis(2);
+
+/// Longest wait for publications to end when the node closes: the 5 s that they may linger, and a margin.
+const LINGER_MAX: Duration = Duration::from_secs(6);
+
+/// Longest wait for the last messages to be written.
+const FLUSH_MAX: Duration = Duration::from_millis(300);
+
+/// Longest wait for connections to close.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// What happens seldom and is polled only when it does.
+enum Aside {
+    Lan(Browser, LanChange),
+    Hello(Infallible),
+}
+
+/// Why the loop woke.
+enum Wake {
+    Sample(Duration),
+    Due,
+    Request(Option<Request>),
+    Filled,
+    Retry,
+    Aside(Aside),
+    Named(Input),
+    Session(SessionEvent),
+    LingeredOut,
+}
+
+/// What the loop is made of, apart from its own state.
+pub(crate) struct Parts {
+    pub(crate) node: Node,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) hello: Vec<TcpListener>,
+    pub(crate) announcer: Option<Announcer>,
+    pub(crate) browser: Option<Browser>,
+    pub(crate) peers: NamedPeers,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) filled: Arc<Notify>,
+    pub(crate) neighbours: watch::Sender<Vec<Neighbour>>,
+    pub(crate) lan: watch::Sender<BTreeMap<PeerId, LanNode>>,
+}
+
+/// The loop of a node. Nothing happens unless [`Driver::run`] is polled.
+pub struct Driver {
+    node: Node,
+    group: GroupId,
+    endpoint: Endpoint,
+    sessions: Sessions,
+    announcer: Option<Announcer>,
+    aside: FuturesUnordered<BoxFuture<'static, Aside>>,
+    peers: NamedPeers,
+    requests: mpsc::Receiver<Request>,
+    filled: Arc<Notify>,
+    neighbours: watch::Sender<Vec<Neighbour>>,
+    lan: watch::Sender<BTreeMap<PeerId, LanNode>>,
+    streams: Streams,
+    /// Paths that the core may have something for, and that had no free bytes.
+    blocked: BTreeSet<PathId>,
+    batch: Batch,
+    sampling: Interval,
+    timer: CoreTimer,
+    /// When the node ends at the latest, once it has been asked to.
+    closing: Option<Instant>,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { node, endpoint, hello, announcer, browser, peers, requests, filled, neighbours, lan } =
+            parts;
+        let own = PeerId(*endpoint.id().as_bytes());
+        let aside: FuturesUnordered<_> = browser.into_iter().map(listen).collect();
+        aside.push(async move { Aside::Hello(hello::serve(&hello, own).await) }.boxed());
+        let mut sampling = interval(SAMPLE_EVERY);
+        sampling.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            group: node.config().group.id(),
+            sessions: Sessions::new(endpoint.clone()),
+            node,
+            endpoint,
+            announcer,
+            aside,
+            peers,
+            requests,
+            filled,
+            neighbours,
+            lan,
+            streams: Streams::default(),
+            blocked: BTreeSet::new(),
+            batch: Batch::default(),
+            sampling,
+            timer: CoreTimer::new(),
+            closing: None,
+        }
+    }
+
+    /// Runs the node until its handle closes it or is dropped.
+    pub async fn run(mut self) {
+        self.feed(Input::WallClock(clock::wall_clock()));
+        loop {
+            let wake = self.wait().await;
+            let asked_again = self.closing.is_some() && matches!(wake, Wake::Request(Some(Request::Close)));
+            if asked_again || matches!(wake, Wake::LingeredOut) {
+                break;
+            }
+            self.handle(wake);
+            self.transmit();
+            if self.closing.is_some() && self.streams.have_ended() {
+                break;
+            }
+        }
+        self.end().await;
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let due = self.node.poll_timeout();
+        let more_requests = self.closing.is_none() || !self.requests.is_closed();
+        // Order matters where several are ready: lateness is noticed before anything is done with the late time, and
+        // what is rare goes before datagrams, so that a flood of them starves nothing.
+        tokio::select! {
+            biased;
+            due = self.sampling.tick() => Wake::Sample(clock::lateness(due)),
+            () = self.timer.wait(due) => Wake::Due,
+            request = self.requests.recv(), if more_requests => Wake::Request(request),
+            () = self.filled.notified() => Wake::Filled,
+            Some(aside) = self.aside.next() => Wake::Aside(aside),
+            input = self.peers.next() => Wake::Named(input),
+            () = until(self.closing) => Wake::LingeredOut,
+            event = self.sessions.next() => Wake::Session(event),
+            () = sleep(RETRY_AFTER), if !self.blocked.is_empty() => Wake::Retry,
+        }
+    }
+
+    fn handle(&mut self, wake: Wake) {
+        match wake {
+            Wake::Sample(late) => self.handle_sample(late),
+            Wake::Due => self.feed(Input::Timeout),
+            Wake::Request(Some(request)) => self.handle_request(request),
+            Wake::Request(None) => self.start_closing(),
+            Wake::Filled => self.handle_filled(),
+            Wake::Aside(Aside::Lan(browser, change)) => self.handle_lan(browser, change),
+            Wake::Aside(Aside::Hello(never)) => match never {},
+            Wake::Named(input) => self.feed(input),
+            Wake::Session(event) => self.handle_session(event),
+            Wake::Retry | Wake::LingeredOut => {}
+        }
+    }
+
+    fn handle_sample(&mut self, late: Duration) {
+        if late > STALLED_FROM {
+            self.feed(Input::Stalled(late));
+        }
+        let now = clock::now();
+        let samples: Vec<_> =
+            self.sessions.iter_mut().map(|(path, session)| (path, session.sample(now))).collect();
+        for (path, sample) in samples {
+            self.feed(Input::PathSample { path, sample });
+        }
+        let sessions = &self.sessions;
+        self.neighbours.send_if_modified(|neighbours| {
+            for neighbour in neighbours {
+                neighbour.rtt =
+                    sessions.session(neighbour.path).map_or(neighbour.rtt, |session| session.rtt());
+            }
+            // Who watches waits for neighbours that come and go.
+            false
+        });
+    }
+
+    fn handle_request(&mut self, request: Request) {
+        match request {
+            Request::Publish { publication, queue, state, published } => {
+                let stream = publication.handle;
+                self.streams.add_publication(stream, queue, state, published);
+                self.feed(Input::Command(Command::Publish(publication)));
+            }
+            Request::Subscribe { subscription, playout } => {
+                self.streams.add_subscription(subscription.handle, playout);
+                self.feed(Input::Command(Command::Subscribe(subscription)));
+            }
+            Request::Unsubscribe { stream } => self.feed(Input::Command(Command::Unsubscribe { stream })),
+            // A caller that no longer waits for an answer needs none.
+            Request::Stats { stream, answer } => drop(answer.send(self.node.stats(clock::now(), stream))),
+            Request::KnownStreams { answer } => drop(answer.send(self.node.known_streams())),
+            Request::Close => self.start_closing(),
+        }
+    }
+
+    fn handle_filled(&mut self) {
+        let mut commands = Vec::new();
+        if self.streams.take_commands(|command| commands.push(command)) {
+            self.filled.notify_one();
+        }
+        for command in commands {
+            self.feed(Input::Command(command));
+        }
+    }
+
+    fn handle_lan(&mut self, browser: Browser, change: LanChange) {
+        self.aside.push(listen(browser));
+        match change {
+            LanChange::Found(node) => {
+                let sighting = Sighting {
+                    peer: node.peer,
+                    addresses: node.addresses.clone(),
+                    group: Some(node.group),
+                    manual: false,
+                    publishes: node.publishes.clone(),
+                };
+                let ours = node.group == self.group;
+                self.lan.send_modify(|lan| drop(lan.insert(node.peer, node)));
+                if ours {
+                    self.feed(Input::Sighted(sighting));
+                }
+            }
+            LanChange::Lost(peer) => {
+                let lost = self.lan.send_if_modified(|lan| lan.remove(&peer).is_some());
+                if lost {
+                    self.feed(Input::Vanished(peer));
+                }
+            }
+        }
+    }
+
+    fn handle_session(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Up { path, peer, dialed, remote, datagram_bytes_max } => {
+                self.peers.set_up(peer, true);
+                self.feed(Input::Connected { path, peer, dialed, remote, datagram_bytes_max });
+            }
+            SessionEvent::DialFailed { peer, why } => self.feed(Input::ConnectFailed { peer, why }),
+            SessionEvent::Down { path, peer } => {
+                self.blocked.remove(&path);
+                self.peers.set_up(peer, false);
+                self.feed(Input::Disconnected { path });
+            }
+            SessionEvent::Control { path, message } => self.feed(Input::Control { path, message }),
+            SessionEvent::Datagrams { path, datagrams } => {
+                for datagram in datagrams {
+                    self.feed(Input::Datagram { path, datagram });
+                }
+            }
+        }
+    }
+
+    /// Gives the core one input, and takes out all that it wants done and told.
+    fn feed(&mut self, input: Input) {
+        self.node.handle(clock::now(), input);
+        let mut abandoned = self.drain();
+        while let Some(stream) = abandoned.pop() {
+            self.node.handle(clock::now(), Input::Command(Command::Unsubscribe { stream }));
+            abandoned.extend(self.drain());
+        }
+    }
+
+    /// Returns the subscriptions that nobody listens to any longer.
+    fn drain(&mut self) -> Vec<StreamHandle> {
+        let mut abandoned = Vec::new();
+        loop {
+            if let Some(event) = self.node.poll_event() {
+                abandoned.extend(self.handle_event(event));
+            } else if let Some(action) = self.node.poll_action() {
+                self.handle_action(action);
+            } else {
+                return abandoned;
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) -> Option<StreamHandle> {
+        match event {
+            Event::NeighbourUp { peer, path } => {
+                let rtt = self.sessions.session(path).map_or(Duration::ZERO, |session| session.rtt());
+                self.neighbours.send_modify(|neighbours| neighbours.push(Neighbour { peer, path, rtt }));
+                None
+            }
+            Event::NeighbourDown { path, .. } => {
+                self.neighbours.send_modify(|neighbours| neighbours.retain(|n| n.path != path));
+                None
+            }
+            event => self.streams.handle_event(event),
+        }
+    }
+
+    fn handle_action(&mut self, action: Action) {
+        match action {
+            Action::Connect { peer, addresses } => self.sessions.dial(peer, addresses),
+            Action::Control { path, message } => self.sessions.send_control(path, message),
+            Action::Disconnect { path } => {
+                self.blocked.remove(&path);
+                if let Some(peer) = self.sessions.close(path) {
+                    self.peers.set_up(peer, false);
+                }
+            }
+            Action::Announce(announcement) => {
+                // A daemon that is too busy to take the new record goes on with the old one, which is a hint.
+                let _ = self.announcer.as_ref().map(|announcer| announcer.announce(&announcement));
+            }
+        }
+    }
+
+    /// Sends what the core has for paths that take it.
+    fn transmit(&mut self) {
+        let now = clock::now();
+        for path in std::mem::take(&mut self.blocked) {
+            self.fill(now, path);
+        }
+        while let Some(path) = self.node.poll_ready() {
+            self.fill(now, path);
+        }
+    }
+
+    fn fill(&mut self, now: Now, path: PathId) {
+        let Some(session) = self.sessions.session(path) else { return };
+        loop {
+            let credit = session.credit();
+            if credit < CREDIT_MIN {
+                self.blocked.insert(path);
+                return;
+            }
+            self.batch.datagrams.clear();
+            self.node.fill(now, path, credit, &mut self.batch);
+            if self.batch.datagrams.is_empty() {
+                return;
+            }
+            session.send(&self.batch.datagrams);
+        }
+    }
+
+    fn start_closing(&mut self) {
+        self.closing = Some(clock::instant_after(LINGER_MAX));
+        for stream in self.streams.end_all() {
+            self.feed(Input::Command(Command::Unsubscribe { stream }));
+        }
+    }
+
+    async fn end(mut self) {
+        self.transmit();
+        let flush = async {
+            while !self.sessions.are_flushed() {
+                self.sessions.next().await;
+            }
+        };
+        let _ = timeout(FLUSH_MAX, flush).await;
+        let withdraw = async {
+            if let Some(announcer) = self.announcer {
+                announcer.stop().await;
+            }
+        };
+        let _ = tokio::join!(withdraw, timeout(CLOSE_MAX, self.endpoint.close()));
+    }
+}
+
+/// The core's timer, kept between turns of the loop so that a turn does not register it anew.
+struct CoreTimer {
+    sleep: Pin<Box<Sleep>>,
+    armed: Option<Now>,
+}
+
+impl CoreTimer {
+    fn new() -> Self {
+        Self { sleep: Box::pin(sleep(Duration::ZERO)), armed: None }
+    }
+
+    async fn wait(&mut self, due: Option<Now>) {
+        let Some(at) = due else { return std::future::pending().await };
+        if self.armed != due {
+            self.sleep.as_mut().reset(clock::instant_of(at));
+            self.armed = due;
+        }
+        self.sleep.as_mut().await;
+        self.armed = None;
+    }
+}
+
+fn listen(mut browser: Browser) -> BoxFuture<'static, Aside> {
+    async move {
+        let change = browser.next().await;
+        Aside::Lan(browser, change)
+    }
+    .boxed()
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
