@@ -41,8 +41,19 @@ impl IngressFaults {
     }
 }
 
+/// An nftables script that counts what leaves for elsewhere than the lab's network, multicast and the host itself.
+pub(crate) const STRANGERS: &str = "\
+table inet lab {
+chain out {
+type filter hook output priority 0;
+ip daddr != { 10.77.0.0/16, 127.0.0.0/8, 224.0.0.0/4, 255.255.255.255 } counter
+ip6 daddr != { ::1, fe80::/10, ff00::/8 } counter
+}
+}
+";
+
 /// Sums the counters of the rules in a listing of `nft -j`.
-pub(crate) fn dropped(listing: &str) -> Result<u64> {
+pub(crate) fn counted(listing: &str) -> Result<u64> {
     let listing: serde_json::Value = serde_json::from_str(listing).context("`nft -j` writes JSON")?;
     let objects = listing["nftables"].as_array().context("`nft -j` lists objects")?;
     let expressions = objects.iter().filter_map(|object| object["rule"]["expr"].as_array()).flatten();
@@ -51,7 +62,7 @@ pub(crate) fn dropped(listing: &str) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{IngressFaults, dropped};
+    use super::{IngressFaults, counted};
 
     #[test]
     fn loss_is_drawn_in_hundredths_of_a_percent() {
@@ -65,6 +76,6 @@ mod tests {
         let listing = r#"{"nftables":[{"chain":{}},
             {"rule":{"expr":[{"match":{}},{"counter":{"packets":3,"bytes":9}},{"drop":null}]}},
             {"rule":{"expr":[{"counter":{"packets":4,"bytes":9}}]}}]}"#;
-        assert_eq!(dropped(listing).ok(), Some(7));
+        assert_eq!(counted(listing).ok(), Some(7));
     }
 }

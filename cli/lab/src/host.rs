@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 
 use crate::counters::Counters;
-use crate::faults::IngressFaults;
+use crate::faults::{self, IngressFaults};
 use crate::namespace::Namespace;
 
 /// The interface that every host has.
@@ -81,7 +81,24 @@ impl Host {
     /// No faults were ever set.
     pub fn dropped(&self) -> Result<u64> {
         let listing = self.namespace.run("nft", &["-j", "list", "table", "netdev", "lab"], "")?;
-        crate::faults::dropped(&listing)
+        faults::counted(&listing)
+    }
+
+    /// Counts from now on the packets that the host sends to other networks than its own.
+    ///
+    /// # Errors
+    /// nftables refuses the rules.
+    pub fn watch_strangers(&self) -> Result<()> {
+        self.namespace.run("nft", &["-f", "-"], faults::STRANGERS).map(drop)
+    }
+
+    /// Packets counted since [`Host::watch_strangers`].
+    ///
+    /// # Errors
+    /// It was never called.
+    pub fn strangers(&self) -> Result<u64> {
+        let listing = self.namespace.run("nft", &["-j", "list", "table", "inet", "lab"], "")?;
+        faults::counted(&listing)
     }
 
     /// Limits what the host can send, bit/s.

@@ -19,6 +19,9 @@ pub mod network;
 pub mod output;
 pub mod process;
 pub mod recording;
+pub mod report;
+pub mod scenario;
+pub mod swarm;
 pub mod switch;
 
 pub use host::Host;

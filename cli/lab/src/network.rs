@@ -13,12 +13,21 @@ use crate::switch::{LinkProfile, Switch};
 /// Most hosts of one network: their addresses end in 1 to 250.
 pub const HOSTS_MAX: usize = 250;
 
+/// What a home router does to connections from inside.
+const MASQUERADE: &str = "table ip lab {
+chain post { type nat hook postrouting priority srcnat; oifname \"eth0\" masquerade; }
+chain forward { type filter hook forward priority 0; policy drop; iifname \"inside\" accept
+ct state established,related accept; }
+}
+";
+
 /// Hosts that reach each other, by a bridge of the kernel or by a [`Switch`] that delays; dropping it ends
 /// the processes on them and removes all of it.
 #[derive(Debug)]
 pub struct Network {
     // Dropped in this order: no host outlives its cable.
     hosts: Vec<Host>,
+    routers: Vec<Namespace>,
     switch: Option<Switch>,
     hub: Option<Arc<Namespace>>,
 }
@@ -47,7 +56,7 @@ impl Network {
             ])?;
             hosts.push(plug_in(index, count, namespace, Some(port))?);
         }
-        Ok(Self { hosts, switch: None, hub: Some(hub) })
+        Ok(Self { hosts, routers: Vec::new(), switch: None, hub: Some(hub) })
     }
 
     /// Connects `count` hosts to a switch in this process, all of whose links have `profile` at first.
@@ -66,7 +75,43 @@ impl Network {
         for (index, namespace) in namespaces.into_iter().enumerate() {
             hosts.push(plug_in(index, count, namespace, None)?);
         }
-        Ok(Self { hosts, switch: Some(switch), hub: None })
+        Ok(Self { hosts, routers: Vec::new(), switch: Some(switch), hub: None })
+    }
+
+    /// Adds a host behind a router that masquerades; it reaches all others, they reach it only in answer.
+    ///
+    /// # Errors
+    /// The network has no bridge or is full, or the kernel refuses one of the parts.
+    pub fn add_behind_nat(&mut self, lab: &Lab) -> Result<&Host> {
+        let hub = self.hub.as_ref().context("only a bridge takes further hosts")?;
+        let index = self.hosts.len();
+        anyhow::ensure!(index < HOSTS_MAX, "at most {HOSTS_MAX} hosts");
+        let number = lab.next_network();
+        let router = Namespace::create(&format!("{number}-nat"))?;
+        let port = format!("port{index}");
+        hub.configure(&[
+            format!("link add {port} type veth peer name {INTERFACE} netns {}", router.name()),
+            format!("link set {port} master bridge0 up"),
+        ])?;
+        let inside = Namespace::create(&format!("{number}-h{index}"))?;
+        router.configure(&[
+            format!("address add {}/16 dev {INTERFACE}", address(index)),
+            format!("link set {INTERFACE} up"),
+            format!("link add inside type veth peer name {INTERFACE} netns {}", inside.name()),
+            "address add 10.78.0.1/24 dev inside".to_owned(),
+            "link set inside up".to_owned(),
+        ])?;
+        router.set_kernel_parameter("net/ipv4/ip_forward", "1")?;
+        router.run("nft", &["-f", "-"], MASQUERADE)?;
+        inside.configure(&[
+            format!("address add 10.78.0.2/24 dev {INTERFACE}"),
+            format!("link set {INTERFACE} up"),
+            "route add default via 10.78.0.1".to_owned(),
+        ])?;
+        self.routers.push(router);
+        let host = Host::new(index, Ipv4Addr::new(10, 78, 0, 2), inside, None);
+        self.hosts.push(host);
+        Ok(&self.hosts[index])
     }
 
     /// All hosts.

@@ -187,6 +187,34 @@ fn multicast_reaches_all_until_it_is_blocked() -> Result<()> {
 }
 
 #[test]
+fn a_host_behind_nat_is_reached_only_in_answer() -> Result<()> {
+    let lab = lab!();
+    let mut network = Network::bridged(&lab, 1)?;
+    network.add_behind_nat(&lab)?;
+    assert_eq!(flow::round_trips(network.host(1), network.host(0), 5)?.len(), 5);
+    let (outside, inside) = (network.host(0), network.host(1));
+    // A route that a neighbour might set by hand: the router still lets no stranger in.
+    outside.namespace().configure(&["route add 10.78.0.0/24 via 10.77.0.2 dev eth0"])?;
+    assert_eq!(flow::datagrams_delivered(outside, inside, 20, 100, Duration::from_millis(1))?, 0);
+    Ok(())
+}
+
+#[test]
+fn packets_to_other_networks_are_counted() -> Result<()> {
+    use std::net::UdpSocket;
+    let lab = lab!();
+    let network = Network::bridged(&lab, 2)?;
+    let host = network.host(0);
+    host.watch_strangers()?;
+    delivered(&network, 0, 1)?;
+    assert_eq!(host.strangers()?, 0);
+    let socket = host.namespace().enter(|| UdpSocket::bind("0.0.0.0:0"))??;
+    socket.send_to(b"hello?", "192.0.2.1:53")?;
+    assert_eq!(host.strangers()?, 1);
+    Ok(())
+}
+
+#[test]
 fn a_process_is_paused_resumed_and_killed() -> Result<()> {
     let lab = lab!();
     let network = Network::bridged(&lab, 1)?;

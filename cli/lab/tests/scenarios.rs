@@ -1,0 +1,34 @@
+//! The short form of every scenario, on the shipped binary.
+
+use anyhow::{Context, Result};
+use swarmcast_lab::Lab;
+use swarmcast_lab::report::{Length, Report};
+use swarmcast_lab::scenario::Scenario;
+
+/// Runs the short form of a scenario and fails on each goal that it misses.
+fn short(name: &str) -> Result<()> {
+    let Some(lab) = Lab::open_or_skip(name) else { return Ok(()) };
+    let mut report = Report::new(Length::Short);
+    Scenario::named(name).context("there is such a scenario")?.run(&lab, &mut report);
+    println!("{}", report.table());
+    report.check()
+}
+
+/// A test for each scenario.
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() -> Result<()> {
+                short(stringify!($name))
+            }
+        )*
+
+        #[test]
+        fn every_scenario_is_a_test() {
+            let tested = [$(stringify!($name)),*];
+            assert!(swarmcast_lab::scenario::SCENARIOS.iter().map(|scenario| scenario.name).eq(tested));
+        }
+    };
+}
+scenarios!(clean join upload loss distance bottleneck churn webcam overhead cpu);
