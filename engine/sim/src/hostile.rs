@@ -7,7 +7,7 @@ use bytes::Bytes;
 use swarmcast_core::ids::{Now, PathId, StreamHandle, StreamTag};
 use swarmcast_core::node::{Action, Batch, Event, Input, Node};
 use swarmcast_core::stats::StreamStats;
-use swarmcast_core::wire::{Datagram, HaveMap, peek_tag};
+use swarmcast_core::wire::{Control, Datagram, HaveMap, peek_tag};
 
 use crate::dice::Dice;
 use crate::process::Process;
@@ -16,8 +16,8 @@ use crate::process::Process;
 const TICK: Duration = Duration::from_millis(10);
 /// Datagrams of the first epoch that it keeps for a replay: some seconds of a small stream.
 const RECORD_MAX: usize = 2_048;
-/// Messages of the reliable stream that it keeps for a replay: offers and hellos of all neighbours.
-const MESSAGES_MAX: usize = 32;
+/// Offers that it keeps for a replay: those of all neighbours.
+const OFFERS_MAX: usize = 32;
 /// Replayed datagrams a tick and path: 4,000 a second.
 const REPLAYED_A_TICK: usize = 40;
 /// Made-up datagrams that wait for one path's credit.
@@ -59,7 +59,7 @@ pub(crate) struct Hostile {
     next_tick: Now,
     first_tag: Option<StreamTag>,
     record: Vec<Bytes>,
-    messages: Vec<Bytes>,
+    offers: Vec<Bytes>,
     replaying: bool,
     pending: BTreeMap<PathId, VecDeque<Bytes>>,
     ready: VecDeque<PathId>,
@@ -77,7 +77,7 @@ impl Hostile {
             next_tick: began.after(TICK),
             first_tag: None,
             record: Vec::new(),
-            messages: Vec::new(),
+            offers: Vec::new(),
             replaying: false,
             pending: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -92,15 +92,17 @@ impl Hostile {
             Input::Connected { path, .. } => {
                 self.pending.insert(*path, VecDeque::new());
                 if self.replaying {
-                    self.replay_messages(*path);
+                    self.replay_offers(*path);
                 }
             }
             Input::Disconnected { path } => {
                 self.pending.remove(path);
                 self.replay_at.remove(path);
             }
-            Input::Control { message, .. } if !self.replaying && self.messages.len() < MESSAGES_MAX => {
-                self.messages.push(message.clone());
+            Input::Control { message, .. } if !self.replaying && self.offers.len() < OFFERS_MAX => {
+                if let Ok(Control::Offer(_)) = Control::decode(message) {
+                    self.offers.push(message.clone());
+                }
             }
             Input::Datagram { datagram, .. } => self.overhear_datagram(datagram),
             _ => {}
@@ -123,13 +125,13 @@ impl Hostile {
         if self.script.replay && !self.replaying && tag != Some(first) {
             self.replaying = true;
             let paths: Vec<_> = self.pending.keys().copied().collect();
-            paths.into_iter().for_each(|path| self.replay_messages(path));
+            paths.into_iter().for_each(|path| self.replay_offers(path));
         }
     }
 
-    fn replay_messages(&mut self, path: PathId) {
-        let messages = self.messages.iter().cloned();
-        self.actions.extend(messages.map(|message| Action::Control { path, message }));
+    fn replay_offers(&mut self, path: PathId) {
+        let offers = self.offers.iter().cloned();
+        self.actions.extend(offers.map(|message| Action::Control { path, message }));
     }
 
     /// Makes up what is due.

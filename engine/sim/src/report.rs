@@ -74,7 +74,7 @@ pub struct HostReport {
     pub resets: u64,
     /// From `Subscribe` to the first access unit.
     pub joined: Option<Duration>,
-    /// From publication to delivery.
+    /// From publication to delivery, of what was published after the join.
     pub latency: Quantiles,
     /// Why its subscription ended.
     pub closed: Option<CloseCause>,

@@ -207,8 +207,8 @@ fn a_flood_of_forged_headers_costs_only_its_sender() {
     let flood = Flood { after: S, lasting: S * 2, bits_per_second: 50_000_000 };
     let report = run(&besieged(17, Script { flood: Some(flood), ..Script::default() }));
     assert_complete(&report);
-    let refused: u64 = report.viewers().map(|v| v.stats.forged + v.stats.malformed + v.stats.orphan).sum();
-    assert!(refused > 1_000, "{report}");
+    assert!(report.viewers().map(|viewer| viewer.stats.forged).sum::<u64>() > 0, "{report}");
+    assert!(report.duplicate_share() <= 0.03, "{report}");
 }
 
 #[test]

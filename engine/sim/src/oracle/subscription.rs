@@ -26,7 +26,7 @@ pub(crate) struct SubscriptionOracle {
     /// Access units behind the first random-access point that were skipped.
     pub(crate) missing: BTreeMap<TrackId, u64>,
     pub(crate) resets: u64,
-    /// From publication to delivery, in true time.
+    /// From publication to delivery in true time, of what was published after the join.
     pub(crate) latencies: Vec<Duration>,
     opened: Option<(StreamKey, Epoch)>,
     /// The newest run that was opened.
@@ -132,9 +132,11 @@ impl SubscriptionOracle {
             None => return Err(Breach::FirstNotKey { track, index }),
         };
         self.first_order = Some(first_order);
-        self.first_at.get_or_insert(at);
+        let first_at = *self.first_at.get_or_insert(at);
         self.units += 1;
-        self.latencies.push(at.saturating_sub(record.at));
+        if record.at >= first_at {
+            self.latencies.push(at.saturating_sub(record.at));
+        }
         let expected = self.expected(run, track, first_order);
         match self.next.insert(track, index + 1) {
             Some(next) if index < next => {
