@@ -5,7 +5,7 @@ use std::time::Duration;
 use swarmcast_core::group::GroupError;
 
 use crate::dice::Dice;
-use crate::hostile::Script;
+use crate::hostile::{Flood, Script};
 use crate::link::{LinkModel, LossModel, RateModel};
 use crate::network::HostId;
 use crate::report::Report;
@@ -89,6 +89,8 @@ impl Scenario {
         scenario.playout_delay = ms(&mut dice, 800, 2_500);
         scenario.churn = dice.between(0, 40) as f64 / 100.0;
         scenario.workload = random_workload(&mut dice);
+        scenario.hostile = random_hostile(&mut dice);
+        scenario.draw_misfortune(&mut dice);
         let rate = scenario.workload.bits_per_second() * dice.between(8, 40).unsigned_abs();
         scenario.host.up = RateModel::limited(rate);
         scenario.host.down = RateModel::limited(rate);
@@ -149,6 +151,28 @@ impl Scenario {
         Deed::Join { config: Box::new(config), name, playout_delay }
     }
 
+    /// Draws small limits, a cable that is pulled for a while, and the end of the stream.
+    fn draw_misfortune(&mut self, dice: &mut Dice) {
+        if dice.chance(0.3) {
+            self.host.neighbours_max = Some(4 + dice.below(12) as usize);
+        }
+        if dice.chance(0.2) {
+            self.host.window_bytes_max = Some(4 << 20);
+        }
+        let settled = Self::FIRST_JOIN + self.join_spread;
+        if dice.chance(0.3) {
+            let host = HostId(1 + dice.below(u64::from(self.viewers)) as u32);
+            let at = dice.duration(settled, self.duration.max(settled));
+            let back = at + dice.duration(Duration::from_millis(50), Duration::from_secs(4));
+            self.deeds.extend([(at, Deed::Cut(host, true)), (back, Deed::Cut(host, false))]);
+        }
+        if dice.chance(0.2) {
+            let at = dice.duration(settled, self.duration.max(settled));
+            self.deeds.push((at, Deed::Leave(PUBLISHER)));
+            self.duration = at + self.playout_delay + Duration::from_secs(6);
+        }
+    }
+
     /// Draws who goes, when and how: a third each is killed, leaves, or is stopped for up to 2 s.
     fn plan_churn(&self, world: &mut World, dice: &mut Dice) {
         let first = 1 + self.hostile.len() as u64;
@@ -170,6 +194,21 @@ impl Scenario {
             world.at(at, deed);
         }
     }
+}
+
+/// Draws at most one hostile member, whose flood is one that a test can afford.
+fn random_hostile(dice: &mut Dice) -> Vec<Script> {
+    if dice.chance(0.7) {
+        return Vec::new();
+    }
+    let mut share = || if dice.chance(0.4) { dice.between(0, 100) as f64 / 100.0 } else { 0.0 };
+    let (alter, withhold) = (share(), share());
+    let flood = dice.chance(0.3).then(|| Flood {
+        after: dice.duration(Duration::ZERO, Duration::from_secs(2)),
+        lasting: Duration::from_secs(1),
+        bits_per_second: 20_000_000,
+    });
+    vec![Script { alter, withhold, boast: dice.chance(0.4), replay: false, flood }]
 }
 
 fn random_workload(dice: &mut Dice) -> Workload {

@@ -208,7 +208,8 @@ fn a_flood_of_forged_headers_costs_only_its_sender() {
     let report = run(&besieged(17, Script { flood: Some(flood), ..Script::default() }));
     assert_complete(&report);
     assert!(report.viewers().map(|viewer| viewer.stats.forged).sum::<u64>() > 0, "{report}");
-    assert!(report.duplicate_share() <= 0.03, "{report}");
+    let flooder = &report.hosts[1];
+    assert_eq!(flooder.stats.neighbours, 0, "it is shunned: {report}");
 }
 
 #[test]

@@ -107,6 +107,18 @@ pub enum Breach {
         /// How many.
         count: u64,
     },
+    /// A live stream is watched for a long time and nothing was delivered.
+    #[error("nothing delivered {waited:?} after the subscription began")]
+    Unserved {
+        /// How long it has been.
+        waited: Duration,
+    },
+    /// A stream ended long ago and its subscription is still open.
+    #[error("still open {waited:?} after the stream ended")]
+    NotClosed {
+        /// How long it has been.
+        waited: Duration,
+    },
     /// The window pins more than it may.
     #[error("window of {bytes} bytes, {limit} allowed")]
     WindowBytes {

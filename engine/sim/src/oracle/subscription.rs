@@ -105,11 +105,30 @@ impl SubscriptionOracle {
 
     /// Judges whether everything that was published before `horizon` is delivered or told as missing.
     pub(crate) fn judge_rest(&mut self, horizon: Duration, ledger: &Ledger) -> Result<(), Breach> {
-        let run = self.opened.and_then(|(key, epoch)| ledger.find(key, epoch));
-        match run {
+        match self.run(ledger) {
             Some(run) if self.closed.is_none() => self.judge_overdue(run, horizon),
             _ => Ok(()),
         }
+    }
+
+    /// Judges what should have happened `patience` ago: the first unit of a live stream, the end of one that ended.
+    pub(crate) fn judge_turn(
+        &self,
+        now: Duration,
+        patience: Duration,
+        ledger: &Ledger,
+    ) -> Result<(), Breach> {
+        if self.closed.is_some() {
+            return Ok(());
+        }
+        let since_end = self.run(ledger).and_then(|run| run.ended).map(|at| now.saturating_sub(at));
+        if let Some(waited) = since_end.filter(|waited| *waited > patience) {
+            return Err(Breach::NotClosed { waited });
+        }
+        let waited = now.saturating_sub(self.subscribed_at);
+        let lived = |run: &Run| run.ended.or(run.vanished).is_none() && run.began + patience < now;
+        let unserved = self.first_at.is_none() && waited > patience && ledger.runs().iter().any(lived);
+        if unserved { Err(Breach::Unserved { waited }) } else { Ok(()) }
     }
 
     /// Returns the run that this subscription watches.

@@ -164,6 +164,19 @@ fn overdue_units_are_found_at_the_end() {
 }
 
 #[test]
+fn a_subscription_begins_and_ends_in_time() {
+    let mut bench = Bench::opened();
+    let (now, patience) = (Duration::from_secs(20), Duration::from_secs(4));
+    let unserved = Err(Breach::Unserved { waited: now });
+    assert_eq!(bench.oracle.judge_turn(now, patience, &bench.ledger), unserved);
+    bench.unit(bench.units[0].clone()).unwrap();
+    bench.oracle.judge_turn(now, patience, &bench.ledger).unwrap();
+    bench.ledger.run_of(PUBLISHER).unwrap().ended = Some(Duration::from_secs(3));
+    let open = Err(Breach::NotClosed { waited: Duration::from_secs(17) });
+    assert_eq!(bench.oracle.judge_turn(now, patience, &bench.ledger), open);
+}
+
+#[test]
 fn limits_of_a_host_hold() {
     let oracle = HostOracle::new(2, 1_000);
     let stats = |window_bytes, neighbours| swarmcast_core::stats::StreamStats {

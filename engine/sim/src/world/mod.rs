@@ -140,10 +140,9 @@ impl World {
         self.agenda.plan(at.max(self.now), Happening::Deed(deed));
     }
 
-    /// Runs until true time `until`, or until too many rules were broken.
+    /// Runs until true time `until`, whatever rules are broken.
     pub fn run_until(&mut self, until: Duration) {
-        while self.violations.len() < VIOLATIONS_MAX {
-            let Some((at, happening)) = self.agenda.take(until) else { break };
+        while let Some((at, happening)) = self.agenda.take(until) {
             self.now = at;
             self.happen(happening);
         }
@@ -310,6 +309,7 @@ impl World {
             let horizon = vanished.map_or(horizon, |at| horizon.min(at.saturating_sub(patience)));
             if calm {
                 verdicts.push(subscription.judge_rest(horizon, &self.ledger));
+                verdicts.push(subscription.judge_turn(now, patience, &self.ledger));
             }
         }
         verdicts.into_iter().for_each(|verdict| self.report(id, verdict));
