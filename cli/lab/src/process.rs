@@ -1,5 +1,6 @@
 //! Processes on hosts, watched by the lines that they write.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -26,6 +27,7 @@ pub struct Process {
     spawned_at: f64,
     output: Arc<Output>,
     threads: Vec<JoinHandle<()>>,
+    log: Option<PathBuf>,
 }
 
 impl Process {
@@ -57,7 +59,12 @@ impl Process {
         }
         let ended = Arc::clone(&output);
         threads.push(thread::spawn(move || wait_and_reap(child, pid, &ended)));
-        Ok(Self { label: label.to_owned(), pid, spawned_at, output, threads })
+        Ok(Self { label: label.to_owned(), pid, spawned_at, output, threads, log: None })
+    }
+
+    /// Leaves what it wrote in `file` when it is dropped: stdout line by line, then the end of stderr.
+    pub fn log_to(&mut self, file: PathBuf) {
+        self.log = Some(file);
     }
 
     /// Its name in failures.
@@ -181,6 +188,11 @@ impl Drop for Process {
         let _ = self.signal(Signal::SIGKILL);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+        if let Some(file) = &self.log {
+            let lines: Vec<String> = self.lines().into_iter().map(|line| line.text).collect();
+            // A log that cannot be written is no reason to fail: it explains failures.
+            let _ = std::fs::write(file, format!("{}\n{}", lines.join("\n"), self.stderr()));
         }
     }
 }

@@ -112,7 +112,8 @@ impl<'a> Swarm<'a> {
         let mut command = self.command(index, "publish");
         command.args(input).args(["--name", STREAM]);
         let host = self.network.host(index);
-        let process = Process::spawn(host, "publisher", &mut command)?;
+        let mut process = Process::spawn(host, "publisher", &mut command)?;
+        process.log_to(self.directory.join("publisher.log"));
         let started = process.wait_event("started", PATIENCE)?;
         Ok(Publisher { member: Member { process, host }, started })
     }
@@ -136,7 +137,8 @@ impl<'a> Swarm<'a> {
             command.arg("--output").arg(recording);
         }
         let host = self.network.host(index);
-        let process = Process::spawn(host, &format!("viewer {index}"), &mut command)?;
+        let mut process = Process::spawn(host, &format!("viewer {index}"), &mut command)?;
+        process.log_to(self.directory.join(format!("viewer{index}.log")));
         Ok(Viewer { member: Member { process, host }, recording })
     }
 
