@@ -27,7 +27,16 @@ pub fn root() -> PathBuf {
 /// When git cannot list the tree (it must be a checkout) or a file cannot be read.
 pub fn files(endings: &[&str]) -> Result<Vec<SourceFile>> {
     let listing = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"])
+        .args([
+            "-c",
+            "safe.directory=*",
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--deduplicate",
+        ])
         .current_dir(root())
         .output()
         .context("git is needed to list the source tree")?;
@@ -39,9 +48,10 @@ pub fn files(endings: &[&str]) -> Result<Vec<SourceFile>> {
         if file.is_symlink() || !file.is_file() {
             continue; // deleted and not yet committed, or read under its own name
         }
-        let text =
-            std::fs::read_to_string(&file).with_context(|| format!("{path} is not a readable text"))?;
-        files.push(SourceFile { path: path.to_owned(), text });
+        let bytes = std::fs::read(&file).with_context(|| path.to_owned())?;
+        if let Ok(text) = String::from_utf8(bytes) {
+            files.push(SourceFile { path: path.to_owned(), text });
+        }
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
