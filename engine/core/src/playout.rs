@@ -9,6 +9,8 @@ use crate::node::GapCause;
 use crate::seal::EpochKeys;
 use crate::window::{Slot, Window};
 
+/// Time that a joiner leaves to the run of older blocks beyond its playout delay: they come all at once.
+const CATCH_UP_GRACE: Duration = Duration::from_secs(1);
 /// Time over which the smallest transit is kept: at 100 ppm the clocks part by 1 ms meanwhile.
 const CLOCK_PERIOD: Duration = Duration::from_secs(10);
 
@@ -111,8 +113,13 @@ impl Playout {
 
     /// Returns when a block is given up.
     pub(crate) fn deadline(&self, clock: &PublisherClock, slot: &Slot) -> Now {
-        let closed = slot.header().and_then(|header| clock.local(header.header().closed));
-        closed.unwrap_or(slot.evident()).max(self.joined).after(self.delay)
+        let closed =
+            slot.header().and_then(|header| clock.local(header.header().closed)).unwrap_or(slot.evident());
+        if closed <= self.joined {
+            self.joined.after(self.delay + CATCH_UP_GRACE)
+        } else {
+            closed.after(self.delay)
+        }
     }
 
     /// Returns when [`Playout::deliver`] gives something up.
@@ -145,8 +152,7 @@ impl Playout {
 
     fn deliver_block(&mut self, slot: &Slot, stream: &View<'_>, out: &mut Vec<Delivery>, tally: &mut Tally) {
         let Some(header) = slot.header().map(|verified| verified.header()) else { return };
-        self.begun |= header.random_access;
-        if !self.begun || (header.continues && !self.joiner.is_begun()) {
+        if header.continues && !self.joiner.is_begun() {
             return;
         }
         let mut units = Vec::new();
@@ -172,6 +178,10 @@ impl Playout {
             tally.malformed += 1;
             return;
         };
+        self.begun |= unit.key && catalogue.lead_track().is_some_and(|lead| lead.id == track.id);
+        if !self.begun {
+            return;
+        }
         let play = &mut self.tracks[usize::from(unit.track.0) % TRACKS_MAX];
         if play.awaits_key && !unit.key {
             tally.skipped += 1;
@@ -203,8 +213,7 @@ impl Playout {
             let play = &mut self.tracks[usize::from(track.id.0) % TRACKS_MAX];
             if touched || (begun && video) {
                 play.broken = Some(play.broken.unwrap_or(cause));
-                play.awaits_key |=
-                    video && play.last.is_some() && (begun || priority != Some(Priority::Disposable));
+                play.awaits_key |= video && (begun || priority != Some(Priority::Disposable));
             }
         }
     }

@@ -158,7 +158,8 @@ impl Node {
             return;
         }
         let own = self.streams.values().find(|stream| stream.keys.key() == offer.key);
-        let own = own.and_then(|stream| Some((stream.tag(), stream.source.as_ref()?.handle, stream.keys.epoch())));
+        let own =
+            own.and_then(|stream| Some((stream.tag(), stream.source.as_ref()?.handle, stream.keys.epoch())));
         if let Some((tag, handle, epoch)) = own {
             if offer.epoch <= epoch {
                 return;

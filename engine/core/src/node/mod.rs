@@ -315,8 +315,9 @@ impl Node {
 
     fn find_ready(&mut self, now: Now) {
         for session in self.sessions.values_mut() {
-            let waits = session.paced_until.is_some_and(|at| at > now);
-            let has = session.outbox.has_control() || (session.outbox.has_media() && !waits);
+            session.paced_until = session.paced_until.filter(|at| *at > now);
+            let may_send = session.paced_until.is_none();
+            let has = session.outbox.has_control() || (session.outbox.has_media() && may_send);
             if has && !self.ready.contains(&session.path) {
                 self.ready.push_back(session.path);
             }

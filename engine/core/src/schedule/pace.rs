@@ -2,7 +2,7 @@
 //!
 //! Live media knows its rate, and random loss says nothing about room on the path; so the rate falls when the queue on
 //! the path grows or when a quarter of all packets is lost, never below a share of the stream's own rate, and rises
-//! otherwise. With the share at 0.6 a stream beside one greedy TCP flow keeps its sound and most of its pictures and
+//! otherwise. With the share at 0.55 a stream beside one greedy TCP flow keeps its sound and most of its pictures and
 //! leaves the other flow its part.
 
 use std::time::Duration;
@@ -10,14 +10,14 @@ use std::time::Duration;
 use crate::ids::Now;
 use crate::node::PathSample;
 
-/// Bytes a second at first: 40 Mbit/s, five times an ordinary stream, doubled every sample without delay.
-const START: f64 = 5e6;
+/// Bytes a second at first: 80 Mbit/s, ten times an ordinary stream, doubled every sample without delay.
+const START: f64 = 10e6;
 /// Bytes a second at most: 2 Gbit/s.
 const CEILING: f64 = 250e6;
 /// Bytes a second at least, whatever the stream's rate: 200 kbit/s.
 const FLOOR: f64 = 25e3;
 /// Share of the stream's rate below which delay alone does not push.
-const SHARE: f64 = 0.6;
+const SHARE: f64 = 0.55;
 /// Queueing delay that is somebody's standing queue rather than jitter.
 const DELAY_MAX: Duration = Duration::from_millis(30);
 /// Share of packets lost in one period that tells a path is overrun, even without delay.
@@ -66,8 +66,10 @@ impl Pace {
         self.before = sample;
         let floor = (stream_rate * SHARE).max(FLOOR);
         let overrun = sent >= 20 && lost as f64 > LOSS_MAX * sent as f64;
-        if sample.rtt > self.rtt_floor + DELAY_MAX || overrun {
-            self.rate = (self.rate * 0.8).max(floor);
+        if overrun {
+            self.rate = (self.rate * 0.8).max(FLOOR);
+        } else if sample.rtt > self.rtt_floor + DELAY_MAX {
+            self.rate = (self.rate * 0.8).max(floor.min(self.rate));
         } else if self.limited {
             self.rate = (self.rate * 2.0).min(CEILING);
         }
