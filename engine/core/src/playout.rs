@@ -115,11 +115,7 @@ impl Playout {
     pub(crate) fn deadline(&self, clock: &PublisherClock, slot: &Slot) -> Now {
         let closed =
             slot.header().and_then(|header| clock.local(header.header().closed)).unwrap_or(slot.evident());
-        if closed <= self.joined {
-            self.joined.after(self.delay + CATCH_UP_GRACE)
-        } else {
-            closed.after(self.delay)
-        }
+        closed.max(self.joined.after(CATCH_UP_GRACE)).after(self.delay)
     }
 
     /// Returns when [`Playout::deliver`] gives something up.
