@@ -162,7 +162,7 @@ impl From<FeedError> for Failure {
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         match error {
-            SendError::BadName { .. } => Self::new(
+            SendError::BadName => Self::new(
                 Exit::Refused,
                 "bad-name",
                 format_args!("{error}: only one can; stop the other one, or choose another --name"),

@@ -63,12 +63,19 @@ pub(crate) fn run(args: &ListArgs) -> ExitCode {
 async fn list_all(args: &ListArgs, reporter: &Reporter) -> Result<(), Failure> {
     let until = Instant::now() + args.wait;
     let (part, of) = BROWSE_PARTS;
-    let groups = browse(args, args.wait * part / of).await?;
+    let advice = "use --group GROUP with --peer IP:PORT instead";
+    let failure = |error| Failure::new(Exit::Network, "discovery", format_args!("{error}: {advice}"));
+    let groups = swarmcast::browse(&args.network.interfaces, args.wait * part / of).await.map_err(failure)?;
     let mut looks = JoinSet::new();
     for (place, found) in groups.iter().enumerate().take(JOINED_MAX) {
         if let Some(group) = found.name.as_deref().and_then(|name| Group::open(name).ok()) {
             let interfaces = args.network.interfaces.clone();
-            let config = SwarmConfig { interfaces, peers: found.members.clone(), ..SwarmConfig::new(group) };
+            let config = SwarmConfig {
+                interfaces,
+                peers: found.members.clone(),
+                discovery: false,
+                ..SwarmConfig::new(group)
+            };
             let published = found.published.len();
             looks.spawn(async move { (place, look(config, until, published).await) });
         }
@@ -90,10 +97,8 @@ async fn list_all(args: &ListArgs, reporter: &Reporter) -> Result<(), Failure> {
 async fn list_group(args: &ListArgs, group: Group, reporter: &Reporter) -> Result<(), Failure> {
     let until = Instant::now() + args.wait;
     let (id, name, keyed) = (group.id(), group.name().to_owned(), group.is_keyed());
-    let (groups, looked) =
-        tokio::join!(browse(args, args.wait), look(args.network.config(group), until, usize::MAX));
-    let (groups, looked) = (groups?, looked?);
-    let heard = groups.into_iter().find(|group| group.id == id);
+    let looked = look(args.network.config(group), until, usize::MAX).await?;
+    let heard = looked.lan.into_iter().find(|group| group.id == id);
     if heard.is_none() && looked.neighbours == 0 {
         let message = format!(
             "no member of group {name} within {} s: check its name and --group-key, add --peer IP:PORT of a member, \
@@ -116,15 +121,10 @@ async fn list_group(args: &ListArgs, group: Group, reporter: &Reporter) -> Resul
     Ok(())
 }
 
-async fn browse(args: &ListArgs, wait: Duration) -> Result<Vec<LanGroup>, Failure> {
-    let advice = "use --group GROUP with --peer IP:PORT instead";
-    let failure = |error| Failure::new(Exit::Network, "discovery", format_args!("{error}: {advice}"));
-    swarmcast::browse(&args.network.interfaces, wait).await.map_err(failure)
-}
-
 /// What a group's members tell.
 struct Looked {
     streams: Vec<KnownStream>,
+    lan: Vec<LanGroup>,
     neighbours: usize,
 }
 
@@ -146,7 +146,8 @@ async fn look(config: SwarmConfig, until: Instant, announced: usize) -> Result<L
         watched = watch => watched?,
         () = sleep_until(until) => {}
     }
-    let looked = Looked { streams: swarm.streams().await?, neighbours: swarm.neighbours().len() };
+    let looked =
+        Looked { streams: swarm.streams().await?, lan: swarm.lan(), neighbours: swarm.neighbours().len() };
     swarm.close().await;
     driver.abort();
     Ok(looked)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use swarmcast::{CloseCause, Interrupt, Recorder, SinkConfig, Stopped, StreamKey, SubscribeConfig, Swarm};
@@ -152,7 +152,7 @@ async fn watch(
     reporter.tell(&Line::Started(Box::new(Started::viewer(swarm, &args.name))), None);
 
     let newest = Arc::new(Newest::default());
-    let meter = HealthMeter::new(Some(playout_delay));
+    let meter = HealthMeter::new(Instant::now(), Some(playout_delay));
     let mut health = HealthTeller::start(reporter, swarm, subscriber.counters(), meter, &newest)?;
     let interrupt = Interrupt::new();
     let sink = args.sink(&interrupt);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use swarmcast::{
@@ -163,8 +163,13 @@ async fn send(
     let started = Line::Started(Box::new(Started::publisher(swarm, &publisher)));
     reporter.tell(&started, Some(Publisher::CODE));
     let newest = Arc::new(Newest::default());
-    let mut health =
-        HealthTeller::start(reporter, swarm, publisher.counters(), HealthMeter::new(None), &newest)?;
+    let mut health = HealthTeller::start(
+        reporter,
+        swarm,
+        publisher.counters(),
+        HealthMeter::new(Instant::now(), None),
+        &newest,
+    )?;
     if let Some(lines) = data {
         let (sender, reporter) = (publisher.sender(), Arc::clone(reporter));
         spawn("data", move || send_data(lines, &sender, &reporter))?;
@@ -218,7 +223,7 @@ fn failure_of(fed: Result<Result<(), FeedError>, RecvError>) -> Option<Failure> 
 
 fn failure_of_loss(lost: Unpublished) -> Option<Failure> {
     Some(match lost {
-        Unpublished::BadName { newer } => SendError::BadName { newer }.into(),
+        Unpublished::BadName => SendError::BadName.into(),
         _ => Stopped.into(),
     })
 }

@@ -21,7 +21,7 @@ pub(crate) struct Health {
 #[derive(Debug)]
 pub(crate) struct HealthMeter {
     playout_delay: Option<Duration>,
-    before: Option<(Instant, u64)>,
+    before: (Instant, u64),
     bitrate: u64,
 }
 
@@ -29,9 +29,9 @@ pub(crate) struct HealthMeter {
 const RATE_SPAN_MIN: Duration = Duration::from_millis(200);
 
 impl HealthMeter {
-    /// Makes a meter for a viewer, or without a playout delay for a publisher.
-    pub(crate) fn new(playout_delay: Option<Duration>) -> Self {
-        Self { playout_delay, before: None, bitrate: 0 }
+    /// Makes a meter for a viewer, or without a playout delay for a publisher, of a stream that starts at `start`.
+    pub(crate) fn new(start: Instant, playout_delay: Option<Duration>) -> Self {
+        Self { playout_delay, before: (start, 0), bitrate: 0 }
     }
 
     /// Takes the counters of this moment.
@@ -42,12 +42,12 @@ impl HealthMeter {
         rtt: Option<Duration>,
         latest: Option<Latest>,
     ) -> Health {
-        let (since, bytes) = *self.before.get_or_insert((at, 0));
+        let (since, bytes) = self.before;
         let span = at.saturating_duration_since(since);
         if span >= RATE_SPAN_MIN {
             let grown = counters.access_unit_bytes.saturating_sub(bytes) as f64;
             self.bitrate = (grown * 8.0 / span.as_secs_f64()) as u64;
-            self.before = Some((at, counters.access_unit_bytes));
+            self.before = (at, counters.access_unit_bytes);
         }
         Health { counters, bitrate: self.bitrate, playout_delay: self.playout_delay, rtt, latest }
     }
@@ -102,10 +102,9 @@ mod tests {
 
     #[test]
     fn the_rate_is_that_of_the_last_second() {
-        let mut meter = HealthMeter::new(None);
         let start = Instant::now();
+        let mut meter = HealthMeter::new(start, None);
         let of = |bytes| StreamStats { access_unit_bytes: bytes, ..StreamStats::default() };
-        meter.measure(start, of(0), None, None);
         assert_eq!(meter.measure(start + Duration::from_secs(1), of(1_000), None, None).bitrate, 8_000);
         let soon_after = meter.measure(start + Duration::from_millis(1_010), of(1_001), None, None);
         assert_eq!(soon_after.bitrate, 8_000);
@@ -124,7 +123,10 @@ mod tests {
             ..StreamStats::default()
         };
         let ratio = |delay| {
-            HealthMeter::new(delay).measure(Instant::now(), counters, None, None).stats().uplink_ratio
+            HealthMeter::new(Instant::now(), delay)
+                .measure(Instant::now(), counters, None, None)
+                .stats()
+                .uplink_ratio
         };
         assert_eq!(ratio(None), 4.0);
         assert_eq!(ratio(Some(Duration::from_secs(1))), 2.0);

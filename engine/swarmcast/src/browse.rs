@@ -43,7 +43,8 @@ pub async fn browse(interfaces: &[String], wait: Duration) -> Result<Vec<LanGrou
     Ok(groups)
 }
 
-fn group<'a>(nodes: impl Iterator<Item = &'a LanNode>) -> Vec<LanGroup> {
+/// Tells the nodes of each group together.
+pub(crate) fn group<'a>(nodes: impl Iterator<Item = &'a LanNode>) -> Vec<LanGroup> {
     let mut groups: BTreeMap<GroupId, LanGroup> = BTreeMap::new();
     for node in nodes {
         let entry = groups.entry(node.group).or_insert_with(|| LanGroup {

@@ -4,6 +4,48 @@
 //! what it watches it also passes on to others, verified and still sealed. Nodes find each other on the LAN, or are
 //! told of each other as [`PeerAddress`]es. Nothing runs behind the caller's back: [`Swarm::bind`] returns a
 //! [`Driver`] that the caller spawns.
+//!
+//! Watching takes ten lines. Here the other node, which publishes by hand, runs in the same program:
+//!
+//! ```
+//! use swarmcast::{
+//!     Event, Group, Identity, PublishConfig, SubscribeConfig, Swarm, SwarmConfig, TrackId, data_track,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let lobby = SwarmConfig::new(Group::open("lobby")?);
+//! # let lobby = SwarmConfig { interfaces: vec!["lo".to_owned()], discovery: false, ..lobby };
+//!
+//! let (publishing, driver) = Swarm::bind(lobby.clone()).await?;
+//! tokio::spawn(driver.run());
+//! let stream = PublishConfig::new("scores", vec![data_track(TrackId(0))], Identity::ephemeral()?);
+//! let publisher = publishing.publish(stream).await?;
+//! publisher.data("{\"home\":1,\"guest\":0}").await?;
+//!
+//! let config = SwarmConfig { peers: vec![publishing.ticket()], ..lobby };
+//! let (watching, driver) = Swarm::bind(config).await?;
+//! tokio::spawn(driver.run());
+//! let mut scores = watching.subscribe(SubscribeConfig::new("scores")).await?;
+//! while let Some(event) = scores.next().await {
+//!     match event {
+//!         Event::AccessUnit(delivery) => {
+//!             assert_eq!(delivery.unit.payload, "{\"home\":1,\"guest\":0}");
+//!             break;
+//!         }
+//!         other => println!("{other:?} {:?}", other.code()),
+//!     }
+//! }
+//! watching.close().await;
+//! publisher.end().await;
+//! publishing.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Media comes from a [`Source`] (any ffmpeg input) by [`Sender::feed`], and goes into a [`Sink`] (any ffmpeg
+//! output) by a [`Recorder`]; both block, so they run on threads of the caller's. A stream keeps its identity
+//! between runs when its [`Identity`] comes from a [`StateDir`].
 
 mod browse;
 mod counters;

@@ -1,5 +1,6 @@
 //! Publishing a stream: from a media source, or access unit by access unit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,9 +11,7 @@ use swarmcast_core::group::check_name;
 use swarmcast_core::ids::{Epoch, MediaTime, Now, StreamHandle, StreamKey};
 use swarmcast_core::node::Publication;
 use swarmcast_media::{Source, SourceError, data_track};
-use swarmcast_net::{
-    Handle, PublicationHandle, PublicationState, PublishError as NetError, SendError as NetSendError,
-};
+use swarmcast_net::{Handle, PublicationHandle, PublicationState, PublishError as NetError};
 use tokio::sync::watch;
 
 use crate::Identity;
@@ -59,10 +58,7 @@ pub enum SendError {
     Ended,
     /// A newer run with the same key has taken the name.
     #[error("a newer run publishes under this name")]
-    BadName {
-        /// That run.
-        newer: Epoch,
-    },
+    BadName,
 }
 
 /// Why a data record is not sent.
@@ -102,10 +98,7 @@ pub enum Unpublished {
         complete: bool,
     },
     /// A newer run with the same key has taken the name.
-    BadName {
-        /// That run.
-        newer: Epoch,
-    },
+    BadName,
     /// The driver has ended.
     Stopped,
 }
@@ -115,7 +108,7 @@ impl Unpublished {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Ended { .. } => "NetStream.Unpublish.Success",
-            Self::BadName { .. } => "NetStream.Publish.BadName",
+            Self::BadName => "NetStream.Publish.BadName",
             Self::Stopped => "NetStream.Connect.Closed",
         }
     }
@@ -132,11 +125,19 @@ pub struct Publisher {
     counters: Counters,
 }
 
+/// The end of a publication. Whatever ended it, the node tells one state; only a name that was lost ends it unasked.
+#[derive(Debug)]
+struct End {
+    state: watch::Receiver<PublicationState>,
+    asked: AtomicBool,
+    node_closes: Arc<AtomicBool>,
+}
+
 /// Sends on a stream, from any thread. Cheap to clone; does not keep the publication alive.
 #[derive(Clone, Debug)]
 pub struct Sender {
     publication: Weak<PublicationHandle>,
-    state: watch::Receiver<PublicationState>,
+    end: Arc<End>,
     tracks: Arc<[Track]>,
     clock: Arc<MediaClock>,
     /// Decoding time of the newest data record, which the next may not precede.
@@ -167,7 +168,11 @@ impl Publisher {
     /// Status code of a publication that has started.
     pub const CODE: &'static str = "NetStream.Publish.Start";
 
-    pub(crate) async fn start(node: &Handle, config: PublishConfig) -> Result<Self, PublishError> {
+    pub(crate) async fn start(
+        node: &Handle,
+        node_closes: Arc<AtomicBool>,
+        config: PublishConfig,
+    ) -> Result<Self, PublishError> {
         let PublishConfig { name, tracks, identity, expiry } = config;
         check_name(&name).map_err(|_| PublishError::Name)?;
         let catalogue = Catalogue { name, expiry, tracks, renditions: Vec::new() };
@@ -184,7 +189,7 @@ impl Publisher {
         })?;
         let publication = Arc::new(publication);
         let counters = Counters::new(node.clone(), publication.stream());
-        let sender = Sender::new(&publication, &catalogue);
+        let sender = Sender::new(&publication, &catalogue, node_closes);
         Ok(Self { sender, publication, catalogue, epoch: identity.epoch, began, counters })
     }
 
@@ -236,33 +241,46 @@ impl Publisher {
 
     /// Waits until the stream is over without [`Publisher::end`]: its name was lost, or the node stopped.
     pub async fn lost(&self) -> Unpublished {
-        ended(self.publication.state(), true).await
+        self.sender.end.wait().await
     }
 
     /// Ends the stream behind what was sent, and waits until every neighbour has it, at most 5 s.
     pub async fn end(self) -> Unpublished {
-        let state = self.publication.state();
+        let end = Arc::clone(&self.sender.end);
+        if *end.state.borrow() == PublicationState::Running {
+            end.asked.store(true, Ordering::Release);
+        }
         drop(self);
-        ended(state, false).await
+        end.wait().await
     }
 }
 
-/// Waits for the end; a name that was lost is one only when nobody asked for the end.
-async fn ended(mut state: watch::Receiver<PublicationState>, lost: bool) -> Unpublished {
-    let over = |state: &PublicationState| match state {
-        PublicationState::Running => false,
-        PublicationState::Superseded { .. } => lost,
-        _ => true,
-    };
-    match state.wait_for(over).await.as_deref() {
-        Ok(PublicationState::Superseded { newer }) => Unpublished::BadName { newer: *newer },
-        Ok(PublicationState::Ended { complete }) => Unpublished::Ended { complete: *complete },
-        _ => Unpublished::Stopped,
+impl End {
+    async fn wait(&self) -> Unpublished {
+        let mut state = self.state.clone();
+        let over = |state: &PublicationState| *state != PublicationState::Running;
+        match state.wait_for(over).await.as_deref() {
+            Ok(state) => self.meaning(state),
+            Err(_) => Unpublished::Stopped,
+        }
+    }
+
+    fn meaning(&self, state: &PublicationState) -> Unpublished {
+        let asked = self.asked.load(Ordering::Acquire) || self.node_closes.load(Ordering::Acquire);
+        match state {
+            PublicationState::Ended { complete } if asked => Unpublished::Ended { complete: *complete },
+            PublicationState::Running => Unpublished::Stopped,
+            _ => Unpublished::BadName,
+        }
     }
 }
 
 impl Sender {
-    fn new(publication: &Arc<PublicationHandle>, catalogue: &Catalogue) -> Self {
+    fn new(
+        publication: &Arc<PublicationHandle>,
+        catalogue: &Catalogue,
+        node_closes: Arc<AtomicBool>,
+    ) -> Self {
         let clock = MediaClock::default();
         let only_data = catalogue.tracks.iter().all(|track| track.kind == TrackKind::Data);
         if only_data {
@@ -271,7 +289,7 @@ impl Sender {
         let data_track = catalogue.tracks.iter().find(|track| track.kind == TrackKind::Data);
         Self {
             publication: Arc::downgrade(publication),
-            state: publication.state(),
+            end: Arc::new(End { state: publication.state(), asked: AtomicBool::new(false), node_closes }),
             tracks: catalogue.tracks.clone().into(),
             clock: Arc::new(clock),
             newest_data: Arc::new(Mutex::new(i64::MIN)),
@@ -286,7 +304,7 @@ impl Sender {
     pub async fn send(&self, unit: AccessUnit) -> Result<(), SendError> {
         self.advance(&unit);
         let publication = self.publication.upgrade().ok_or(SendError::Ended)?;
-        publication.send(unit).await.map_err(|error| self.send_error(&error))
+        publication.send(unit).await.map_err(|_| self.send_error())
     }
 
     /// Sends one access unit, blocking the thread until there is room. Not for asynchronous code.
@@ -296,7 +314,7 @@ impl Sender {
     pub fn send_blocking(&self, unit: AccessUnit) -> Result<(), SendError> {
         self.advance(&unit);
         let publication = self.publication.upgrade().ok_or(SendError::Ended)?;
-        publication.send_blocking(unit).map_err(|error| self.send_error(&error))
+        publication.send_blocking(unit).map_err(|_| self.send_error())
     }
 
     /// Sends a data record at the media's present time, waiting for room in the publish queue. Before the first
@@ -353,9 +371,9 @@ impl Sender {
         Ok(AccessUnit { track, dts, pts: dts, duration: 0, key: true, disposable: false, payload })
     }
 
-    fn send_error(&self, error: &NetSendError) -> SendError {
-        match (error, &*self.state.borrow()) {
-            (_, PublicationState::Superseded { newer }) => SendError::BadName { newer: *newer },
+    fn send_error(&self) -> SendError {
+        match self.end.meaning(&self.end.state.borrow()) {
+            Unpublished::BadName => SendError::BadName,
             _ => SendError::Ended,
         }
     }

@@ -1,6 +1,8 @@
 //! One node in one group.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use swarmcast_core::ids::PeerId;
 use swarmcast_core::stats::KnownStream;
@@ -9,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::publish::{PublishConfig, PublishError, Publisher};
 use crate::subscribe::{SubscribeConfig, SubscribeError, Subscriber};
-use crate::{Group, Neighbour};
+use crate::{Group, LanGroup, Neighbour, browse};
 
 /// How a node is bound.
 #[derive(Clone, Debug)]
@@ -38,6 +40,7 @@ impl SwarmConfig {
 pub struct Swarm {
     node: Handle,
     group: Group,
+    closes: Arc<AtomicBool>,
 }
 
 /// The driver of a node has ended, so nothing can be asked of it.
@@ -56,7 +59,7 @@ impl Swarm {
         let net =
             NetConfig { interfaces, port, peers, discovery, ..NetConfig::new(group.clone().into_spec()) };
         let (node, driver) = swarmcast_net::bind(net).await?;
-        Ok((Self { node, group }, driver))
+        Ok((Self { node, group, closes: Arc::default() }, driver))
     }
 
     /// Publishes a stream.
@@ -65,7 +68,7 @@ impl Swarm {
     /// [`PublishError::Name`] and [`PublishError::Refused`] when the stream cannot be described, and
     /// [`PublishError::Stopped`] without a driver.
     pub async fn publish(&self, config: PublishConfig) -> Result<Publisher, PublishError> {
-        Publisher::start(&self.node, config).await
+        Publisher::start(&self.node, Arc::clone(&self.closes), config).await
     }
 
     /// Watches a stream. It need not exist yet: the first event comes once it does.
@@ -115,9 +118,15 @@ impl Swarm {
         NeighbourChanges { now: self.node.watch_neighbours(), known: Vec::new() }
     }
 
+    /// Returns what other nodes announce on the LAN, of all groups, as far as it was heard by now.
+    pub fn lan(&self) -> Vec<LanGroup> {
+        browse::group(self.node.sightings().iter())
+    }
+
     /// Ends the node and waits until it has: streams that it publishes linger until their neighbours have
     /// everything, at most 5 s; a second call ends them at once.
     pub async fn close(&self) {
+        self.closes.store(true, Ordering::Release);
         self.node.close().await;
     }
 }

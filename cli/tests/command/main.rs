@@ -1,0 +1,6 @@
+//! The real binary, as people and programs use it. Nothing leaves the loopback interface.
+
+mod failures;
+mod process;
+mod streams;
+mod usage;

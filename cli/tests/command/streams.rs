@@ -1,0 +1,235 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::process::{Room, Told, ticket};
+
+/// Returns the fields of an event.
+fn names(event: &Value) -> BTreeSet<&str> {
+    event.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+/// Every event that a publisher or a viewer tells has its name, its time, and what its readers count on.
+fn check_schema(events: &[Value]) {
+    const STARTED: [&str; 9] =
+        ["event", "t", "role", "group", "name", "pid", "endpoint", "ticket", "addresses"];
+    const PUBLISHER: [&str; 4] = ["key", "epoch", "epoch_t", "tracks"];
+    const STATS: [&str; 34] = [
+        "bytes_pushed_to_peers",
+        "fragments_pushed_to_peers",
+        "bytes_pushed_from_peers",
+        "fragments_pushed_from_peers",
+        "bytes_requested_by_peers",
+        "fragments_requested_by_peers",
+        "bytes_requested_from_peers",
+        "fragments_requested_from_peers",
+        "control_bytes_to_peers",
+        "control_bytes_from_peers",
+        "access_units",
+        "access_unit_bytes",
+        "lost",
+        "repaired",
+        "late",
+        "duplicate",
+        "orphan",
+        "replay",
+        "forged",
+        "malformed",
+        "shed",
+        "skipped",
+        "newest",
+        "since_last_fragment",
+        "distance_to_live_edge",
+        "window_bytes",
+        "suppliers",
+        "consumers",
+        "neighbours",
+        "viewers",
+        "bitrate",
+        "uplink_ratio",
+        "playout_delay",
+        "latest",
+    ];
+    let mut before = 0.0;
+    for event in events {
+        let t = event["t"].as_f64().expect("a time");
+        assert!(t >= before, "{event}");
+        before = t;
+        let wanted: &[&str] = match event["event"].as_str().expect("a name") {
+            "started" if event["role"] == "publisher" => &[STARTED.as_slice(), &PUBLISHER].concat(),
+            "started" => &STARTED,
+            "opened" => &["key", "epoch", "tracks"],
+            "first_access_unit" => &["track", "dts", "pts", "key", "since_start"],
+            "stats" => &[STATS.as_slice(), &["rtt"]].concat(),
+            "ended" => &[STATS.as_slice(), &["cause", "bytes"]].concat(),
+            "gap" => &["track", "from", "to", "cause"],
+            "reset" => &["old", "new"],
+            "neighbour" => &["peer", "up"],
+            "part" => &["output"],
+            "error" | "warning" => &["code", "message"],
+            other => panic!("unknown event {other}"),
+        };
+        let missing: Vec<_> = wanted.iter().filter(|name| !names(event).contains(*name)).collect();
+        assert!(missing.is_empty(), "{missing:?} missing in {event}");
+    }
+}
+
+/// Returns size and hash of each packet of a track, in order.
+fn packets(room: &Room, file: &str, track: &str) -> Vec<String> {
+    let probe = ["-show_entries", "packet=size,data_hash", "-show_data_hash", "md5", "-of", "csv=p=0"];
+    let listed = room.ffmpeg("ffprobe", &[&probe[..], &["-select_streams", track, file]].concat());
+    listed.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn two_viewers_record_what_one_publishes() {
+    let room = Room::new();
+    let mut publisher = Told::start(&room, &room.publish(&[]));
+    let started = publisher.expect("started");
+    assert_eq!(
+        (&started["role"], &started["status"]),
+        (&"publisher".into(), &"NetStream.Publish.Start".into())
+    );
+    assert!(started["epoch_t"].as_f64() <= started["t"].as_f64());
+    let ticket = ticket(&started);
+    let play = |output| room.play(&["--peer", &ticket, "--duration", "3", "--output", output]);
+    let mut viewers = ["one.mkv", "two.mp4"].map(|output| Told::start(&room, &play(output)));
+    for viewer in &mut viewers {
+        let opened = viewer.expect("opened");
+        assert_eq!((&opened["key"], &opened["epoch"]), (&started["key"], &started["epoch"]));
+        assert_eq!(opened["tracks"], started["tracks"]);
+        let first = viewer.expect("first_access_unit");
+        assert!(first["since_start"].as_f64().is_some_and(|seconds| seconds > 0.0));
+        viewer.expect_where("stats", |stats| stats["latest"]["closed"].as_f64() > Some(0.0));
+        let ended = viewer.expect("ended");
+        assert_eq!((&ended["cause"], &ended["status"]), (&"duration".into(), &"NetStream.Play.Stop".into()));
+        assert!(ended["access_units"].as_u64() > Some(100), "{ended}");
+        assert_eq!(viewer.finish(), Some(0));
+        check_schema(&viewer.events);
+    }
+    publisher.signal("INT");
+    assert_eq!(publisher.expect("ended")["cause"], "local");
+    assert_eq!(publisher.finish(), Some(0));
+    check_schema(&publisher.events);
+    for output in ["one.mkv", "two.mp4"] {
+        let codecs = ["-show_entries", "stream=codec_name", "-of", "csv=p=0", output];
+        assert_eq!(room.ffmpeg("ffprobe", &codecs), "h264\naac\n");
+        room.ffmpeg("ffmpeg", &["-xerror", "-i", output, "-f", "null", "-"]);
+    }
+}
+
+#[test]
+fn a_stream_that_ends_is_delivered_to_its_last_access_unit() {
+    let room = Room::new();
+    room.ffmpeg("ffmpeg", &["-i", room.clip(), "-t", "4", "-c", "copy", "short.mkv"]);
+    let mut viewer = Told::start(&room, &room.play(&["--wait", "--output", "seen.mkv"]));
+    let ticket = ticket(&viewer.expect("started"));
+    let mut publisher = Told::start(&room, &room.publish_input("short.mkv", &["--peer", &ticket]));
+    let (sent, seen) = (publisher.expect("ended"), viewer.expect("ended"));
+    assert_eq!((&sent["cause"], &seen["cause"]), (&"ended".into(), &"ended".into()));
+    assert_eq!(sent["status"], "NetStream.Unpublish.Success");
+    assert_eq!(seen["status"], "NetStream.Play.UnpublishNotify");
+    assert_eq!((publisher.finish(), viewer.finish()), (Some(0), Some(0)));
+    for track in ["v:0", "a:0"] {
+        let (source, seen) = (packets(&room, "short.mkv", track), packets(&room, "seen.mkv", track));
+        assert!(seen.len() > source.len() / 4, "{} of {}", seen.len(), source.len());
+        assert!(source.ends_with(&seen), "{track}: {} of {}", seen.len(), source.len());
+    }
+}
+
+#[test]
+fn data_comes_out_in_order_on_its_lines() {
+    let room = Room::new();
+    let mut publisher = Told::start(&room, &room.publish(&["--data", "-"]));
+    let ticket = ticket(&publisher.expect("started"));
+    let play = room.play(&["--peer", &ticket, "--data", "data.jsonl", "--playout-delay", "200"]);
+    let mut viewer = Told::start(&room, &play);
+    viewer.expect("first_access_unit");
+    publisher.write("{\"goal\": 1}\nnot json\n[1, 2]\n\"last\"\n");
+    let warning = publisher.expect("warning");
+    assert_eq!(warning["code"], "bad-data-line");
+    assert!(warning["message"].as_str().is_some_and(|message| message.contains("line 2 is not JSON")));
+    let read = || fs::read_to_string(room.path("data.jsonl")).unwrap();
+    viewer.expect_where("stats", |_| read().ends_with("\"last\"\n"));
+    assert_eq!(read(), "{\"goal\": 1}\n[1, 2]\n\"last\"\n");
+    check_schema(&publisher.events);
+}
+
+#[test]
+fn a_publisher_that_comes_back_is_recorded_on() {
+    let room = Room::new();
+    let mut viewer = Told::start(&room, &room.play(&["--wait", "--output", "x.mkv"]));
+    let ticket = ticket(&viewer.expect("started"));
+    let line = room.publish(&["--peer", &ticket]);
+    let mut publisher = Told::start(&room, &line);
+    let first = publisher.expect("started")["epoch"].as_u64();
+    viewer.expect("first_access_unit");
+    publisher.signal("KILL");
+    publisher.finish();
+
+    let mut publisher = Told::start(&room, &line);
+    let second = publisher.expect("started")["epoch"].as_u64();
+    let reset = viewer.expect("reset");
+    assert_eq!((reset["old"].as_u64(), reset["new"].as_u64()), (first, second));
+    assert_eq!(viewer.expect("opened")["epoch"].as_u64(), second);
+    let opened = viewer.events.last().and_then(|event| event["t"].as_f64()).expect("a time");
+    viewer.expect_where("stats", |stats| stats["latest"]["t"].as_f64() > Some(opened + 0.5));
+    viewer.signal("TERM");
+    assert_eq!(viewer.expect("ended")["cause"], "local");
+    assert_eq!(viewer.finish(), Some(0));
+    assert!(viewer.events.iter().all(|event| event["event"] != "part"));
+    check_schema(&viewer.events);
+    room.ffmpeg("ffmpeg", &["-xerror", "-i", "x.mkv", "-c", "copy", "-f", "null", "-"]);
+}
+
+#[test]
+fn a_player_reads_from_standard_output_and_may_go_away() {
+    let room = Room::new();
+    let mut publisher = Told::start(&room, &room.publish(&[]));
+    let ticket = ticket(&publisher.expect("started"));
+    let mut viewer = room.command(&room.play(&["--iface", "lo", "--peer", &ticket, "--output", "-"]));
+    let mut viewer = viewer.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut head = [0; 188 * 4];
+    let mut stdout = viewer.stdout.take().expect("piped");
+    stdout.read_exact(&mut head).expect("MPEG-TS");
+    assert!(head.iter().step_by(188).all(|sync| *sync == 0x47));
+    drop(stdout);
+    let finished = viewer.wait_with_output().expect("it ends");
+    assert_eq!(finished.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&finished.stderr).contains("output-closed"));
+}
+
+#[test]
+fn a_group_lists_its_streams() {
+    let room = Room::new();
+    fs::write(room.path("group.key"), "0123456789abcdef\n").unwrap();
+    let key = ["--group-key", "group.key"];
+    let mut publisher = Told::start(&room, &room.publish(&key));
+    let started = publisher.expect("started");
+    let ticket = ticket(&started);
+    let list = ["list", "--group", room.group(), "--wait", "2", "--peer", &ticket];
+    let mut lister = Told::start(&room, &[&list[..], &key].concat());
+    let group = lister.expect("group");
+    assert_eq!((&group["group"], &group["keyed"]), (&room.group().into(), &true.into()));
+    let stream = lister.expect("stream");
+    assert_eq!((&stream["name"], &stream["key"]), (&"cam".into(), &started["key"]));
+    assert_eq!(stream["tracks"], started["tracks"]);
+    assert_eq!(lister.finish(), Some(0));
+
+    let without_key = room.run(&[&list[..], &["--iface", "lo"]].concat());
+    assert_eq!(without_key.code, 4, "{without_key:?}");
+}
+
+#[test]
+fn an_open_group_is_found_without_its_name() {
+    let room = Room::new();
+    let mut publisher = Told::start(&room, &room.publish(&[]));
+    let key = publisher.expect("started")["key"].clone();
+    let mut lister = Told::start(&room, &["list", "--wait", "3"]);
+    let group = lister.expect_where("group", |group| group["group"] == room.group());
+    assert_eq!((&group["keyed"], &group["published"]), (&false.into(), &serde_json::json!(["cam"])));
+    lister.expect_where("stream", |stream| stream["key"] == key);
+}
