@@ -299,6 +299,13 @@ pub(crate) fn build_parameters(from: &CodecParameters) -> Result<codec::Paramete
     Ok(parameters)
 }
 
+/// Reads the container's width over height of one pixel.
+pub(crate) fn sample_aspect_ratio(stream: &ffmpeg_next::Stream<'_>) -> (u32, u32) {
+    // SAFETY: the stream is valid and only read.
+    let found = unsafe { (*stream.as_ptr()).sample_aspect_ratio };
+    ratio(found.num, found.den)
+}
+
 /// Reads the matrix that turns or mirrors a stream's picture.
 pub(crate) fn display_matrix(stream: &ffmpeg_next::Stream<'_>) -> Option<[i32; 9]> {
     let kind = codec::packet::side_data::Type::DisplayMatrix;
@@ -371,6 +378,13 @@ pub(crate) fn add_stream(
 pub(crate) fn dts_must_rise(output: &format::context::Output) -> bool {
     // SAFETY: the context and its muxer are valid and only read.
     unsafe { (*(*output.as_ptr()).oformat).flags & ffi::AVFMT_TS_NONSTRICT == 0 }
+}
+
+/// Lets the muxer insert the bitstream filters that it needs, which the fragmented MP4 muxer turns off when it begins,
+/// although they work as long as its index is not written (`delay_moov`).
+pub(crate) fn allow_filters(output: &mut format::context::Output) {
+    // SAFETY: the context is valid; the flag is looked at with each stream's first packet.
+    unsafe { (*output.as_mut_ptr()).flags |= ffi::AVFMT_FLAG_AUTO_BSF };
 }
 
 /// Returns whether the packet says that nothing refers to it.

@@ -17,7 +17,7 @@ use crate::ffi;
 use crate::input::Input;
 use crate::nal::Disposability;
 use crate::parameters::{Medium, ParametersError};
-use crate::timeline::{Stamp, Timeline};
+use crate::timeline::{Order, Stamp, Timeline};
 
 /// One track of an input.
 pub(crate) struct Lane {
@@ -187,6 +187,10 @@ fn lane(
     let mut parameters = ffi::read_parameters(&stream.parameters()).map_err(parameters_error)?;
     parameters.frame_rate = frame_rate(stream);
     parameters.display_matrix = ffi::display_matrix(stream);
+    // The container's word goes over the codec's, as everywhere in ffmpeg.
+    if let (numerator @ 1.., denominator) = ffi::sample_aspect_ratio(stream) {
+        parameters.sample_aspect_ratio = (numerator, denominator);
+    }
     parameters.disposition = stream.disposition().bits().cast_unsigned();
     let language = stream.metadata().get("language").unwrap_or_default().to_owned();
     if language.len() <= 32 && language.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -201,7 +205,7 @@ fn lane(
         let encoder = VideoEncoder::new(stream, &mut parameters, &opening.encoding);
         (Work::EncodeVideo(Box::new(encoder.map_err(|cause| cause.told(opening))?)), TimeBase::MICROS)
     } else {
-        let encoder = AudioEncoder::new(stream, &mut parameters, &opening.encoding);
+        let encoder = AudioEncoder::new(&mut parameters, &opening.encoding);
         (Work::EncodeAudio(Box::new(encoder.map_err(|cause| cause.told(opening))?)), AudioEncoder::TIME_BASE)
     };
     let track = Track {
@@ -212,7 +216,11 @@ fn lane(
         bitrate: u32::try_from(parameters.bit_rate).unwrap_or(u32::MAX),
         parameters: parameters.encode().map_err(parameters_error)?.into(),
     };
-    let timeline = Timeline::new(time_base_out, parameters.video_delay > 0, kind != TrackKind::Subtitle);
+    let (pictures, seconds) = parameters.frame_rate;
+    let unit_micros = (u64::from(seconds) * 1_000_000).checked_div(u64::from(pictures)).unwrap_or(0);
+    let unit_ticks = ticks(time_base_out, i64::try_from(unit_micros).unwrap_or(0));
+    let order = Order { delay: parameters.video_delay, unit_ticks };
+    let timeline = Timeline::new(time_base_out, order, kind != TrackKind::Subtitle);
     Ok((track, Lane { id, time_base, timeline, work }))
 }
 

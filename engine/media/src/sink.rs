@@ -1,7 +1,7 @@
 //! The sink: access units into a file, a pipe or a URL, or nowhere.
 
 use ffmpeg_next::format::context::{Output, StreamIo};
-use ffmpeg_next::{Dictionary, Error, Packet, codec, error, format};
+use ffmpeg_next::{Dictionary, Error, Packet, Rational, Rescale, codec, error, format};
 use swarmcast_core::catalogue::{AccessUnit, TimeBase, Track, TrackId, TrackKind};
 
 use crate::error::{FfmpegError, SinkError};
@@ -64,6 +64,8 @@ struct Lane {
     last: Option<i64>,
     /// Least distance of the container's decoding times.
     step: i64,
+    /// What to add to timestamps for the container, in its time base.
+    offset: i64,
 }
 
 /// Name of the format that writes nothing.
@@ -101,6 +103,7 @@ impl Sink {
         let described = describe(tracks)?;
         let format = sink.format()?;
         let mut muxer = sink.create(&format)?;
+        let mut written = Vec::new();
         for (track, parameters, built) in &described {
             if !held(&muxer.context, &format, track, built) {
                 if track.kind != TrackKind::Subtitle {
@@ -118,6 +121,7 @@ impl Sink {
                 stream.set_metadata(Dictionary::from_iter([("language", parameters.language.as_str())]));
             }
             sink.lanes.push(Lane::new(track, index));
+            written.push(parameters);
         }
         let data = tracks.iter().filter(|track| track.kind == TrackKind::Data);
         sink.left_out.extend(data.map(|track| track.id));
@@ -127,8 +131,13 @@ impl Sink {
         let options = options(&format, &described);
         let begun = muxer.context.write_header_with(options).map(drop);
         begun.map_err(|cause| sink.begin_error(cause))?;
+        ffi::allow_filters(&mut muxer.context);
         let step = i64::from(ffi::dts_must_rise(&muxer.context));
-        sink.lanes.iter_mut().for_each(|lane| lane.step = step);
+        for (lane, parameters) in sink.lanes.iter_mut().zip(&written) {
+            lane.step = step;
+            let stream = muxer.context.stream(lane.index);
+            lane.offset = stream.map_or(0, |stream| codec_delay(&format, parameters, stream.time_base()));
+        }
         sink.muxer = Some(muxer);
         Ok(sink)
     }
@@ -231,18 +240,19 @@ impl Sink {
 
 impl Lane {
     fn new(track: &Track, index: usize) -> Self {
-        Self { id: track.id, index, from: track.time_base, last: None, step: 0 }
+        Self { id: track.id, index, from: track.time_base, last: None, step: 0, offset: 0 }
     }
 
     /// Makes the packet, its timestamps converted and mended as `ffmpeg -c copy` does.
-    fn packet(&mut self, unit: &AccessUnit, to: ffmpeg_next::Rational) -> Packet {
+    fn packet(&mut self, unit: &AccessUnit, to: Rational) -> Packet {
         let mut packet = Packet::copy(&unit.payload);
         packet.set_stream(self.index);
         packet.set_dts(Some(unit.dts));
         packet.set_pts(Some(unit.pts));
         packet.set_duration(i64::from(unit.duration));
         packet.rescale_ts((signed(self.from.numerator), signed(self.from.denominator)), to);
-        let (mut dts, mut pts) = (packet.dts().unwrap_or(0), packet.pts().unwrap_or(0));
+        let offset = |stamp: Option<i64>| stamp.unwrap_or(0).saturating_add(self.offset);
+        let (mut dts, mut pts) = (offset(packet.dts()), offset(packet.pts()));
         if pts < dts {
             // The middle one of both and the next to be expected.
             let mut three = [pts, dts, self.last.map_or(dts, |last| last.saturating_add(1))];
@@ -337,6 +347,17 @@ fn options(format: &str, described: &[Described<'_>]) -> Dictionary<'static> {
         _ => {}
     }
     options
+}
+
+/// Returns what Matroska's `CodecDelay` takes off timestamps when they are read.
+///
+/// ffmpeg up to 5 (libavformat 59) writes the element for Opus without adding the same to the timestamps.
+fn codec_delay(format: &str, parameters: &CodecParameters, time_base: Rational) -> i64 {
+    let forgotten = format::version() >> 16 < 60 && matches!(format, "matroska" | "webm");
+    if !forgotten || parameters.codec != "opus" {
+        return 0;
+    }
+    i64::from(parameters.initial_padding).rescale((1, 48_000), time_base)
 }
 
 fn open_stdout(format: &str, interrupt: &Interrupt) -> Result<Interruptible<Output>, Error> {

@@ -161,7 +161,8 @@ impl Source {
             if let Some(unit) = self.ready.pop_front() {
                 break unit;
             }
-            if !self.fill()? {
+            // The end of an input may still bring what an encoder held back.
+            if !self.fill()? && self.ready.is_empty() {
                 return Ok(None);
             }
         };

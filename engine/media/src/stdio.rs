@@ -60,3 +60,41 @@ impl<T: AsFd + Write> Write for Stoppable<T> {
 pub(crate) fn duplicate(stream: impl AsFd) -> io::Result<File> {
     stream.as_fd().try_clone_to_owned().map(File::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_silent_pipe_is_stopped() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let interrupt = Interrupt::new();
+        let mut silent = Stoppable::new(reader, interrupt.clone());
+        writer.write_all(b"x").unwrap();
+        assert_eq!(silent.read(&mut [0; 2]).unwrap(), 1);
+        let reading = thread::spawn(move || silent.read(&mut [0; 2]).map_err(|error| error.kind()));
+        let told = Instant::now();
+        interrupt.interrupt();
+        assert_eq!(reading.join().unwrap(), Err(io::ErrorKind::TimedOut));
+        assert!(told.elapsed() < Duration::from_millis(500), "{:?}", told.elapsed());
+    }
+
+    #[test]
+    fn a_full_pipe_is_stopped() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let interrupt = Interrupt::new();
+        let mut full = Stoppable::new(writer, interrupt.clone());
+        let writing = thread::spawn(move || {
+            loop {
+                if let Err(error) = full.write(&[0; 65_536]) {
+                    return error.kind();
+                }
+            }
+        });
+        interrupt.interrupt();
+        assert_eq!(writing.join().unwrap(), io::ErrorKind::TimedOut);
+    }
+}

@@ -12,14 +12,27 @@ const NANOS: i128 = 1_000_000_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
     time_base: TimeBase,
-    /// Whether units are presented in another order than decoded.
-    reorders: bool,
+    order: Order,
     /// Whether durations count towards the length of a pass; those of subtitles reach beyond the pictures.
     lasting: bool,
     offset: i64,
-    first: Option<i64>,
+    /// Last decoding time, offset included.
     last: Option<i64>,
+    /// Whether that was in this pass.
+    under_way: bool,
+    /// From there to the next, as far as known.
     step: i64,
+    /// Earliest and latest presentation in the first pass.
+    extent: Option<(i64, i64)>,
+}
+
+/// How decoding order and presentation order differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// Units that reordering holds back, 0 when they are presented as decoded.
+    pub(crate) delay: u8,
+    /// Ticks from one unit to the next, 0 when unknown.
+    pub(crate) unit_ticks: i64,
 }
 
 /// A unit's timestamps, complete.
@@ -31,34 +44,42 @@ pub(crate) struct Stamp {
 }
 
 impl Timeline {
-    pub(crate) fn new(time_base: TimeBase, reorders: bool, lasting: bool) -> Self {
-        Self { time_base, reorders, lasting, offset: 0, first: None, last: None, step: 0 }
+    pub(crate) fn new(time_base: TimeBase, order: Order, lasting: bool) -> Self {
+        Self { time_base, order, lasting, offset: 0, last: None, under_way: false, step: 0, extent: None }
     }
 
     /// Completes the timestamps of the next unit. What is there stays, except a decoding time that would fall:
-    /// it repeats the one before. A missing decoding time goes on by the last duration or distance; a missing
-    /// presentation time is the decoding time.
+    /// it repeats the one before. A missing decoding time goes on by the last duration or distance; the first one is
+    /// as long before its presentation as reordering takes. A missing presentation time is the decoding time.
     pub(crate) fn stamp(&mut self, dts: Option<i64>, pts: Option<i64>, duration: i64) -> Stamp {
-        let derived = match (self.last, pts) {
-            (_, Some(pts)) if !self.reorders => pts,
+        let duration = duration.max(0);
+        let unit_ticks = if self.order.unit_ticks > 0 { self.order.unit_ticks } else { duration };
+        let lead = unit_ticks.saturating_mul(i64::from(self.order.delay));
+        let derived = match (self.last.filter(|_| self.under_way), pts) {
+            (_, Some(pts)) if self.order.delay == 0 => pts,
             (Some(last), _) => last.saturating_add(self.step).saturating_sub(self.offset),
-            (None, pts) => pts.unwrap_or(0),
+            (None, pts) => pts.unwrap_or(0).saturating_sub(lead),
         };
-        let own = dts.unwrap_or(derived);
-        let dts = own.saturating_add(self.offset).max(self.last.unwrap_or(i64::MIN));
+        let dts = dts.unwrap_or(derived).saturating_add(self.offset).max(self.last.unwrap_or(i64::MIN));
         let pts = pts.map_or(dts, |pts| pts.saturating_add(self.offset));
-        let distance = self.last.map_or(0, |last| dts.saturating_sub(last));
-        self.step = if duration > 0 { duration } else { distance };
-        self.last = Some(dts);
-        self.first.get_or_insert(dts);
-        Stamp { dts, pts, duration: u32::try_from(duration.max(0)).unwrap_or(u32::MAX) }
+        self.step = match (duration, self.last) {
+            (1.., _) => duration,
+            (_, Some(last)) => dts.saturating_sub(last),
+            (_, None) => unit_ticks,
+        };
+        (self.last, self.under_way) = (Some(dts), true);
+        if self.offset == 0 {
+            let end = pts.saturating_add(if self.lasting { self.step.max(1) } else { 0 });
+            let (first, last) = self.extent.unwrap_or((pts, end));
+            self.extent = Some((first.min(pts), last.max(end)));
+        }
+        Stamp { dts, pts, duration: u32::try_from(duration).unwrap_or(u32::MAX) }
     }
 
-    /// Returns the earliest decoding time and the end of the last unit in nanoseconds, offset included.
-    fn extent(&self) -> Option<(i128, i128)> {
-        let (first, last) = (self.first?, self.last?);
-        let end = last.saturating_add(if self.lasting { self.step.max(1) } else { 0 });
-        Some((self.nanos(first), self.nanos(end)))
+    /// Returns the length of the first pass in nanoseconds.
+    fn length(&self) -> Option<i128> {
+        let (first, last) = self.extent?;
+        Some(self.nanos(last) - self.nanos(first))
     }
 
     fn nanos(&self, ticks: i64) -> i128 {
@@ -77,9 +98,9 @@ impl Timeline {
 
 /// Joins the passes over a looped input.
 ///
-/// All tracks move on by the same time a pass: from the earliest start to the latest end of any track, kept in
-/// nanoseconds. Each track's offset is `passes x length` rounded to its nearest tick, never a sum of rounded lengths,
-/// so the tracks do not drift apart however often the input is looped.
+/// All tracks move on by the same time a pass: the length of the longest, from its first presentation to the end of its
+/// last, kept in nanoseconds. Each track's offset is `passes x length` rounded to its nearest tick, never a sum of
+/// rounded lengths, so the tracks do not drift apart however often the input is looped.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Passes {
     done: i64,
@@ -91,15 +112,13 @@ impl Passes {
     pub(crate) fn next<'a>(&mut self, timelines: impl Iterator<Item = &'a mut Timeline>) -> bool {
         let mut timelines: Vec<_> = timelines.collect();
         if self.done == 0 {
-            let extents = || timelines.iter().filter_map(|timeline| timeline.extent());
-            let start = extents().map(|(start, _)| start).min();
-            let end = extents().map(|(_, end)| end).max();
-            self.length_nanos = start.zip(end).map_or(0, |(start, end)| end - start);
+            self.length_nanos = timelines.iter().filter_map(|timeline| timeline.length()).max().unwrap_or(0);
         }
         self.done += 1;
         let offset = self.length_nanos.saturating_mul(i128::from(self.done));
         for timeline in &mut timelines {
             timeline.offset = timeline.ticks(offset);
+            timeline.under_way = false;
         }
         self.length_nanos > 0
     }
@@ -143,30 +162,36 @@ mod tests {
     use proptest::prelude::*;
 
     const MILLIS: TimeBase = TimeBase { numerator: 1, denominator: 1_000 };
+    const REORDERED: Order = Order { delay: 2, unit_ticks: 40 };
     const SAMPLES: TimeBase = TimeBase { numerator: 1, denominator: 44_100 };
 
     #[test]
     fn what_is_there_stays() {
-        let mut track = Timeline::new(MILLIS, true, true);
+        let mut track = Timeline::new(MILLIS, REORDERED, true);
         assert_eq!(track.stamp(Some(-80), Some(0), 40), Stamp { dts: -80, pts: 0, duration: 40 });
         assert_eq!(track.stamp(Some(-40), Some(120), 40), Stamp { dts: -40, pts: 120, duration: 40 });
     }
 
     #[test]
     fn what_is_missing_is_derived() {
-        let mut track = Timeline::new(MILLIS, true, true);
-        assert_eq!(track.stamp(None, None, 40), Stamp { dts: 0, pts: 0, duration: 40 });
-        assert_eq!(track.stamp(None, Some(160), 0), Stamp { dts: 40, pts: 160, duration: 0 });
-        assert_eq!(track.stamp(None, None, 0).dts, 80, "by the last distance");
-        assert_eq!(track.stamp(Some(70), Some(70), 0).dts, 80, "does not fall");
-        let mut straight = Timeline::new(MILLIS, false, true);
+        // The first packets of a Matroska file with B-pictures.
+        let mut track = Timeline::new(MILLIS, REORDERED, true);
+        let packets = [(None, Some(21)), (None, Some(101)), (Some(21), Some(61)), (None, None)];
+        let dts = packets.map(|(dts, pts)| track.stamp(dts, pts, 40).dts);
+        assert_eq!(dts, [-59, -19, 21, 61]);
+        assert_eq!(track.stamp(None, Some(300), 0).dts, 101, "by the last duration");
+        assert_eq!(track.stamp(None, Some(300), 0).dts, 141, "by the last distance");
+        assert_eq!(track.stamp(Some(70), Some(70), 0).dts, 141, "does not fall");
+        let mut straight = Timeline::new(MILLIS, Order::default(), true);
         assert_eq!(straight.stamp(None, Some(23), 21).dts, 23);
+        let mut bare = Timeline::new(MILLIS, Order::default(), true);
+        assert_eq!([(); 3].map(|()| bare.stamp(None, None, 40).dts), [0, 40, 80]);
     }
 
     #[test]
     fn passes_follow_each_other_without_a_step() {
-        let mut video = Timeline::new(MILLIS, true, true);
-        let mut audio = Timeline::new(SAMPLES, false, true);
+        let mut video = Timeline::new(MILLIS, REORDERED, true);
+        let mut audio = Timeline::new(SAMPLES, Order::default(), true);
         let mut passes = Passes::default();
         // 441 units of 1,024 samples: 10.2400 s, longer than 250 pictures of 40 ms.
         for pass in 0..1_000_i64 {
@@ -184,7 +209,7 @@ mod tests {
 
     #[test]
     fn an_empty_pass_ends_the_loop() {
-        let mut track = Timeline::new(MILLIS, false, true);
+        let mut track = Timeline::new(MILLIS, Order::default(), true);
         assert!(!Passes::default().next(std::iter::once(&mut track)));
     }
 
@@ -200,9 +225,9 @@ mod tests {
     proptest! {
         #[test]
         fn decoding_times_never_fall(
-            stamps: Vec<(Option<i64>, Option<i64>, i64)>, reorders: bool, loop_at in 0_usize..8,
+            stamps: Vec<(Option<i64>, Option<i64>, i64)>, delay: u8, unit_ticks: i64, loop_at in 0_usize..8,
         ) {
-            let mut track = Timeline::new(SAMPLES, reorders, true);
+            let mut track = Timeline::new(SAMPLES, Order { delay, unit_ticks }, true);
             let mut passes = Passes::default();
             let mut last = i64::MIN;
             for (at, (dts, pts, duration)) in stamps.into_iter().enumerate() {

@@ -5,10 +5,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use ffmpeg_next::format::{Sample, sample};
 use ffmpeg_next::software::resampling;
-use ffmpeg_next::{ChannelLayout, Error, Packet, Stream, codec, decoder, frame};
+use ffmpeg_next::{ChannelLayout, Error, Packet, codec, decoder, frame};
 use swarmcast_core::catalogue::TimeBase;
 
 use super::{Delays, Encoded, Encoding};
+use crate::ffi;
 use crate::lane::LaneError;
 use crate::parameters::{CodecParameters, Medium};
 
@@ -21,6 +22,9 @@ const UNIT_SAMPLES: usize = 960;
 /// Samples by which a device's clock may be off the count of its samples before the count is corrected: 60 ms, above
 /// the jitter of devices, below what is seen as bad lip sync.
 const DRIFT_SAMPLES_MAX: i64 = 2_880;
+
+/// Most samples that the resampler holds back, far above its filter's length.
+const RESAMPLER_SAMPLES_MAX: usize = 1_024;
 
 /// Most bytes of an Opus packet that the encoder is given room for (RFC 6716, 3.4: 1,275 a frame).
 const PACKET_BYTES_MAX: usize = 1_275;
@@ -48,15 +52,13 @@ impl AudioEncoder {
     pub(crate) const TIME_BASE: TimeBase = TimeBase { numerator: 1, denominator: RATE };
 
     /// Opens the encoder for a raw stream, and makes `parameters` those of the Opus that comes out.
-    pub(crate) fn new(
-        stream: &Stream<'_>,
-        parameters: &mut CodecParameters,
-        encoding: &Encoding,
-    ) -> Result<Self, LaneError> {
-        let decoder = codec::Context::from_parameters(stream.parameters())?.decoder().audio()?;
-        let (channels, layout) =
+    pub(crate) fn new(parameters: &mut CodecParameters, encoding: &Encoding) -> Result<Self, LaneError> {
+        // Built anew, since this gives a layout to channels that have none, which the resampler insists on.
+        let built = ffi::build_parameters(parameters).map_err(|_| Error::DecoderNotFound)?;
+        let decoder = codec::Context::from_parameters(built)?.decoder().audio()?;
+        let (channels, mode) =
             if parameters.channels == 1 { (1, opus::Channels::Mono) } else { (2, opus::Channels::Stereo) };
-        let mut encoder = opus::Encoder::new(RATE, layout, opus::Application::Audio)?;
+        let mut encoder = opus::Encoder::new(RATE, mode, opus::Application::Audio)?;
         // Transparent for music: 64 kbit/s a channel, less what stereo shares.
         let bitrate = if channels == 1 { 64_000 } else { 96_000 };
         encoder.set_bitrate(opus::Bitrate::Bits(bitrate))?;
@@ -116,34 +118,42 @@ impl AudioEncoder {
         Ok(encoded)
     }
 
-    /// Fills the last unit up with silence and returns it.
+    /// Takes out what resampler and encoder hold back, and fills the last unit up with silence.
     pub(crate) fn flush(&mut self) -> Result<Vec<Encoded>, LaneError> {
-        if self.waiting.is_empty() {
+        if self.position.is_none() {
             return Ok(Vec::new());
         }
-        self.waiting.resize(UNIT_SAMPLES * self.channels, 0.0);
-        Ok(vec![self.unit()?])
+        if let Some(mut resampler) = self.resampler.take() {
+            let mut rest = new_frame(RESAMPLER_SAMPLES_MAX, self.channels);
+            resampler.flush(&mut rest)?;
+            let rest = samples_of(&rest, self.channels);
+            self.waiting.extend_from_slice(&rest);
+        }
+        let unit = UNIT_SAMPLES * self.channels;
+        let held = self.waiting.len() + self.lookahead as usize * self.channels;
+        self.waiting.resize(held.next_multiple_of(unit), 0.0);
+        let encoded = (0..self.waiting.len() / unit).map(|_| self.unit()).collect();
+        self.position = None;
+        encoded
     }
 
     /// Converts to interleaved floats at 48 kHz.
     fn resample(&mut self, raw: &frame::Audio) -> Result<Vec<f32>, LaneError> {
-        let format = Sample::F32(sample::Type::Packed);
-        let to = if self.channels == 1 { ChannelLayout::MONO } else { ChannelLayout::STEREO };
         let from = match raw.channel_layout() {
             unknown if unknown.is_empty() => ChannelLayout::default(i32::from(raw.channels())),
             known => known,
         };
         let resampler = match &mut self.resampler {
             Some(resampler) => resampler,
-            none => none.insert(resampling::Context::get(raw.format(), from, raw.rate(), format, to, RATE)?),
+            none => {
+                let (format, to) = (Sample::F32(sample::Type::Packed), layout(self.channels));
+                none.insert(resampling::Context::get(raw.format(), from, raw.rate(), format, to, RATE)?)
+            }
         };
-        // Room for what the rates make of the samples, and for what the resampler held back before.
-        let room = raw.samples() as u64 * u64::from(RATE) / u64::from(raw.rate().max(1)) + 256;
-        let mut converted = frame::Audio::new(format, room as usize, to);
+        let made = raw.samples() as u64 * u64::from(RATE) / u64::from(raw.rate().max(1));
+        let mut converted = new_frame(made as usize + RESAMPLER_SAMPLES_MAX, self.channels);
         resampler.run(raw, &mut converted)?;
-        let bytes = &converted.data(0)[..converted.samples() * self.channels * size_of::<f32>()];
-        let (samples, _) = bytes.as_chunks::<4>();
-        Ok(samples.iter().map(|&bytes| f32::from_ne_bytes(bytes)).collect())
+        Ok(samples_of(&converted, self.channels))
     }
 
     /// Queues samples; time is counted in samples and follows the device's clock once they part too far.
@@ -186,6 +196,20 @@ impl AudioEncoder {
             payload: Bytes::copy_from_slice(&coded[..length]),
         })
     }
+}
+
+fn layout(channels: usize) -> ChannelLayout {
+    if channels == 1 { ChannelLayout::MONO } else { ChannelLayout::STEREO }
+}
+
+fn new_frame(samples: usize, channels: usize) -> frame::Audio {
+    frame::Audio::new(Sample::F32(sample::Type::Packed), samples, layout(channels))
+}
+
+fn samples_of(converted: &frame::Audio, channels: usize) -> Vec<f32> {
+    let bytes = &converted.data(0)[..converted.samples() * channels * size_of::<f32>()];
+    let (samples, _) = bytes.as_chunks::<4>();
+    samples.iter().map(|&bytes| f32::from_ne_bytes(bytes)).collect()
 }
 
 /// Makes the identification header (RFC 7845, 5.1).

@@ -1,8 +1,6 @@
 //! Clips made by the ffmpeg program, and what it says about files.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use swarmcast_core::catalogue::AccessUnit;
@@ -32,6 +30,14 @@ pub(crate) fn ffprobe(arguments: &[&str]) -> String {
     String::from_utf8(run("ffprobe", &[&["-loglevel", "error"], arguments].concat())).expect("text")
 }
 
+/// Runs ffmpeg with its report and returns that.
+pub(crate) fn run_for_stderr(arguments: &[&str]) -> String {
+    let output = Command::new("ffmpeg").args(["-nostdin", "-hide_banner"]).args(arguments).output();
+    let output = output.expect("ffmpeg is installed");
+    assert!(output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(program).args(arguments).output().expect("the program is installed");
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -39,19 +45,30 @@ fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// A packet as `ffmpeg -f framehash -c copy` prints it: dts, pts, duration, size and hash, as text.
-pub(crate) type Hashed = String;
-
-/// Hashes every packet, by stream.
-pub(crate) fn hashes(file: &str) -> BTreeMap<u32, Vec<Hashed>> {
+/// Hashes every packet, by stream: dts, pts, duration, size and hash as `ffmpeg -f framehash -c copy` prints them.
+/// Side data, of which access units have none, is cut off: samples to drop at the very end of a file.
+pub(crate) fn hashes(file: &str) -> BTreeMap<u32, Vec<String>> {
     let text =
         ffmpeg(&["-copyts", "-i", file, "-map", "0", "-c", "copy", "-f", "framehash", "-hash", "md5", "-"]);
     let mut streams: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for line in String::from_utf8(text).expect("text").lines().filter(|line| !line.starts_with('#')) {
         let (stream, packet) = line.split_once(',').expect("fields");
-        streams.entry(stream.trim().parse().expect("a number")).or_default().push(packet.replace(' ', ""));
+        let fields: Vec<_> = packet.split(',').map(str::trim).take(5).collect();
+        streams.entry(stream.trim().parse().expect("a number")).or_default().push(fields.join(","));
     }
     streams
+}
+
+/// Holds two files to the same packets, and names the first that differs.
+pub(crate) fn assert_same_packets(before: &str, after: &str) {
+    let (before, after) = (hashes(before), hashes(after));
+    for (stream, before) in &before {
+        let after = after.get(stream).map(Vec::as_slice).unwrap_or_default();
+        let differs = before.iter().zip(after).find(|(before, after)| before != after);
+        assert_eq!(differs, None, "stream {stream}");
+        assert_eq!(before.len(), after.len(), "stream {stream}");
+    }
+    assert_eq!(before.len(), after.len());
 }
 
 /// Describes the streams and their codec data.
@@ -88,6 +105,24 @@ pub(crate) fn copy(input: &str, output: &str) -> Vec<AccessUnit> {
     units
 }
 
+/// Decodes a file to the end and returns the pictures and the seconds of sound that come out; errors are panics.
+pub(crate) fn decode(file: &str) -> (usize, f64) {
+    let text =
+        ffmpeg(&["-i", file, "-map", "0:v?", "-map", "0:a?", "-f", "framehash", "-hash", "crc32", "-"]);
+    let text = String::from_utf8(text).expect("text");
+    let rate = text.lines().find_map(|line| line.strip_prefix("#sample_rate 1: "));
+    let rate: f64 = rate.map_or(48_000.0, |rate| rate.parse().expect("a number"));
+    let (mut pictures, mut samples) = (0, 0.0);
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<_> = line.split(',').map(str::trim).collect();
+        match fields[0] {
+            "0" => pictures += 1,
+            _ => samples += fields[3].parse::<f64>().expect("a duration"),
+        }
+    }
+    (pictures, samples / rate)
+}
+
 /// Makes a clip of `seconds` with the codecs that `options` name.
 pub(crate) fn make(directory: &TempDir, name: &str, seconds: &str, options: &[&str]) -> String {
     let file = path(directory, name);
@@ -105,12 +140,4 @@ pub(crate) fn make(directory: &TempDir, name: &str, seconds: &str, options: &[&s
     ];
     ffmpeg(&[&inputs, options, &[&file]].concat());
     file
-}
-
-pub(crate) fn exists(file: &str) -> bool {
-    Path::new(file).exists()
-}
-
-pub(crate) fn join(directory: &TempDir, name: &str) -> PathBuf {
-    directory.path().join(name)
 }
