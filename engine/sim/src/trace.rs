@@ -40,14 +40,14 @@ impl Trace {
         self.sink = Some(sink);
     }
 
-    /// Notes one step: when, where, of which kind, and what it carried.
+    /// Notes one step: when, where, of which kind, and what it carried. The sink also gets what `tell` says of it.
     pub(crate) fn note(
         &mut self,
-        at: Duration,
-        host: HostId,
+        (at, host): (Duration, HostId),
         kind: &'static str,
         number: u64,
         content: &[u8],
+        tell: impl FnOnce() -> String,
     ) {
         let nanos = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
         self.steps += 1;
@@ -58,7 +58,12 @@ impl Trace {
         self.fold_bytes(content);
         if let Some(sink) = &mut self.sink {
             let seconds = at.as_secs_f64();
-            sink(&format!("{seconds:.6} {host} {kind} {number} {} B {}", content.len(), self.digest));
+            sink(&format!(
+                "{seconds:.6} {host} {kind} {number} {} B {} {}",
+                content.len(),
+                self.digest,
+                tell()
+            ));
         }
     }
 

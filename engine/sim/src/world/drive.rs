@@ -2,6 +2,7 @@
 
 use swarmcast_core::ids::{PathId, StreamHandle};
 use swarmcast_core::node::{Action, Batch, Event, Input};
+use swarmcast_core::wire::{BlockHeader, Control, Datagram};
 
 use super::World;
 use super::agenda::Happening;
@@ -25,7 +26,7 @@ impl World {
         target.inputs += 1;
         let number = target.inputs;
         let (kind, content) = describe(&input);
-        self.trace.note(at, host, kind, number, content);
+        self.trace.note((at, host), kind, number, content, || tell_input(&input));
         let target = self.host_mut(host);
         let is_timeout = matches!(input, Input::Timeout);
         target.process.handle(now, input);
@@ -89,6 +90,9 @@ impl World {
                 self.report(host, Err(Breach::Oversized { path, bytes, limit }));
             }
             for datagram in batch.datagrams {
+                self.trace.note((at, host), "datagram out", u64::from(path.0), &datagram, || {
+                    tell_datagram(&datagram)
+                });
                 self.send_datagram(id, side, datagram);
             }
         }
@@ -122,20 +126,22 @@ impl World {
     fn take_action(&mut self, host: HostId, action: Action) {
         match action {
             Action::Connect { peer, .. } => {
-                self.trace.note(self.now, host, "connect", 0, &peer.0);
+                self.trace.note((self.now, host), "connect", 0, &peer.0, String::new);
                 self.dial(host, peer);
             }
             Action::Control { path, message } => {
-                self.trace.note(self.now, host, "control out", u64::from(path.0), &message);
+                self.trace.note((self.now, host), "control out", u64::from(path.0), &message, || {
+                    format!("{:?}", Control::decode(&message))
+                });
                 self.send_control(host, path, message);
             }
             Action::Disconnect { path } => {
-                self.trace.note(self.now, host, "disconnect", u64::from(path.0), &[]);
+                self.trace.note((self.now, host), "disconnect", u64::from(path.0), &[], String::new);
                 self.hang_up(host, path);
             }
             Action::Announce(announcement) => {
                 let names = announcement.publishes.concat() + &announcement.watches.concat();
-                self.trace.note(self.now, host, "announce", 0, names.as_bytes());
+                self.trace.note((self.now, host), "announce", 0, names.as_bytes(), String::new);
                 self.announce(host, announcement);
             }
         }
@@ -151,7 +157,7 @@ impl World {
             Event::NeighbourDown { peer, .. } => ("neighbour down", &peer.0),
             _ => ("event", &[]),
         };
-        self.trace.note(self.now, host, kind, 0, content);
+        self.trace.note((self.now, host), kind, 0, content, || tell_event(event));
         if self.host(host).is_hostile {
             return;
         }
@@ -235,6 +241,41 @@ pub(super) fn datagram_limit(
         transport.datagram_bytes_later
     } else {
         transport.datagram_bytes_first
+    }
+}
+
+/// Says what a datagram is, for the textual trace.
+fn tell_datagram(datagram: &[u8]) -> String {
+    match Datagram::decode(datagram) {
+        Ok(Datagram::Header) => match BlockHeader::decode(datagram) {
+            Ok((h, ..)) => {
+                format!("header {} stripe {} {:?} {} shards", h.block, h.stripe.0, h.priority, h.data)
+            }
+            Err(error) => format!("header: {error}"),
+        },
+        Ok(Datagram::Fragment(view)) => format!("fragment {}.{}", view.id.block, view.id.index),
+        Ok(Datagram::Have(map)) => format!("have {}..{}", map.oldest, map.base),
+        Ok(other) => format!("{other:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn tell_input(input: &Input) -> String {
+    match input {
+        Input::Datagram { path, datagram } => format!("{} {}", path.0, tell_datagram(datagram)),
+        Input::Control { path, message } => format!("{} {:?}", path.0, Control::decode(message)),
+        Input::PathSample { path, sample } => format!("{} {sample:?}", path.0),
+        Input::Connected { path, dialed, .. } => format!("{} dialed {dialed}", path.0),
+        Input::Disconnected { path } => path.0.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn tell_event(event: &Event) -> String {
+    match event {
+        Event::AccessUnit { unit, .. } => format!("track {} dts {}", unit.track.0, unit.dts),
+        Event::Opened { epoch, .. } => format!("{epoch:?}"),
+        other => format!("{other:?}"),
     }
 }
 

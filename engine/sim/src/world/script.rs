@@ -206,7 +206,7 @@ impl World {
         if self.host(host).condition == Condition::Gone {
             return;
         }
-        self.trace.note(self.now, host, "stop", u64::from(said_goodbye), &[]);
+        self.trace.note((self.now, host), "stop", u64::from(said_goodbye), &[], String::new);
         let at = self.now;
         let target = self.host_mut(host);
         target.condition = Condition::Gone;
