@@ -1,0 +1,58 @@
+//! Bodies of the fuzz targets: each takes bytes, makes a case of them, and panics when a promise of
+//! `docs/wire.md` is broken. `engine/core/tests/corpus.rs` replays the corpora through the same functions.
+
+mod feed;
+mod forge;
+mod model;
+mod path;
+mod signed;
+
+use swarmcast_core::ids::StreamTag;
+use swarmcast_core::wire::{
+    Beacon, BlockHeader, Control, DATAGRAM_BYTES_MAX, Datagram, decode_catalogue, encode_catalogue,
+};
+
+pub use path::{join, journey};
+pub use signed::header;
+
+/// Any bytes as a datagram: what decodes, encodes to something that decodes to the same.
+pub fn datagram(data: &[u8]) {
+    let tag = StreamTag([1; 4]);
+    let again = match Datagram::decode(data) {
+        Ok(Datagram::Have(map)) => Datagram::encode_have(tag, &map),
+        Ok(Datagram::Pull(wants)) => Datagram::encode_pull(tag, &wants),
+        Ok(Datagram::Nack(wants)) => Datagram::encode_nack(tag, &wants),
+        Ok(Datagram::Shed(wants)) => Datagram::encode_shed(tag, &wants),
+        Ok(Datagram::Fragment(view)) => {
+            assert!(view.id.index < 62 && (17..=1024).contains(&(data.len() - view.shard_at)));
+            data.to_vec()
+        }
+        Ok(Datagram::Header | Datagram::Beacon) | Err(_) => data.to_vec(),
+    };
+    assert_eq!(Datagram::decode(&again), Datagram::decode(data));
+    if let Ok((header, inline_at, signed)) = BlockHeader::decode(data) {
+        let inline = if header.is_inline() { &data[inline_at..signed] } else { &[] };
+        let mut again = Vec::new();
+        header.encode(tag, inline, &mut again);
+        again.extend_from_slice(&data[signed..]);
+        assert!(again.len() <= DATAGRAM_BYTES_MAX);
+        assert_eq!(BlockHeader::decode(&again).map(|(header, ..)| header), Ok(header));
+    }
+    if let Ok((beacon, signed)) = Beacon::decode(data) {
+        let mut again = Vec::new();
+        beacon.encode(tag, &mut again);
+        again.extend_from_slice(&data[signed..]);
+        assert_eq!(Beacon::decode(&again).map(|(beacon, _)| beacon), Ok(beacon));
+    }
+}
+
+/// Any bytes as a control message, and as a catalogue.
+pub fn control(data: &[u8]) {
+    if let Ok(control) = Control::decode(data) {
+        assert_eq!(Control::decode(&control.encode()), Ok(control));
+    }
+    if let Ok(catalogue) = decode_catalogue(data) {
+        let again = encode_catalogue(&catalogue).expect("what was decoded is within its limits");
+        assert_eq!(decode_catalogue(&again), Ok(catalogue));
+    }
+}

@@ -1,0 +1,144 @@
+//! Headers and beacons that are wrong inside and right outside: the signature is made after the damage.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use swarmcast_core::group::GroupSpec;
+use swarmcast_core::ids::{BlockId, Epoch, FragmentId, MediaTime, PeerId, Priority, Stripe, WallClock};
+use swarmcast_core::seal::{VerifiedHeader, VerifyError, leaf};
+use swarmcast_core::wire::{Beacon, BlockHeader, Datagram, Offer, StreamState, encode_fragment};
+
+use super::feed::Feed;
+use super::forge::Forge;
+
+/// Keys are dear to make, so one publisher serves all cases.
+pub(crate) static FORGE: LazyLock<Forge> = LazyLock::new(|| {
+    let group = GroupSpec::open("fuzz").expect("the name is acceptable");
+    Forge::new(&group, &[7; 32], Epoch(1_795_000_000_000))
+});
+
+/// Any block header, beacon and offer, signed.
+pub fn header(data: &[u8]) {
+    let mut feed = Feed::new(data);
+    match feed.u8() % 4 {
+        0 => beacon(&mut feed),
+        1 => offer(&mut feed),
+        _ => block(&mut feed),
+    }
+}
+
+fn block(feed: &mut Feed<'_>) {
+    let edits = feed.u8() % 4;
+    let (header, shards) = draw_header(feed);
+    let inline = if header.is_inline() { feed.bytes(1200).to_vec() } else { Vec::new() };
+    let mut body = Vec::new();
+    header.encode(FORGE.sealer.keys().tag(), &inline, &mut body);
+    let honest = FORGE.header(&header, &inline);
+    for _ in 0..edits {
+        let at = usize::from(feed.u16()) % body.len();
+        body[at] ^= feed.u8();
+    }
+    let datagram = FORGE.finish(b"swarmcast 1 block", body);
+    assert!(edits > 0 || datagram == honest);
+    match FORGE.sealer.keys().verify_header(datagram) {
+        Ok(verified) => check_block(&verified, &shards, feed),
+        Err(why) => assert_ne!(why, VerifyError::Signature, "it was signed as it stands"),
+    }
+}
+
+/// A header with any counts, and leaves that fit shards of the case where there are as many.
+fn draw_header(feed: &mut Feed<'_>) -> (BlockHeader, Vec<Vec<u8>>) {
+    let flags = feed.u8();
+    let shape = feed.u8();
+    let count = if shape & 1 == 0 { usize::from(shape >> 1) % 66 } else { usize::from(shape >> 1) % 4 };
+    let shards: Vec<Vec<u8>> = (0..count)
+        .map(|index| {
+            vec![index as u8 ^ shape; if feed.u8() & 1 == 0 { 1024 } else { usize::from(feed.u16() % 1030) }]
+        })
+        .collect();
+    let data = if feed.u8() & 1 == 0 { count as u8 } else { feed.u8() };
+    let header = BlockHeader {
+        block: BlockId(feed.number()),
+        stripe: Stripe(flags & 7),
+        priority: [Priority::Essential, Priority::Reference, Priority::Disposable]
+            [usize::from(flags >> 3) % 3],
+        continues: flags & 0x40 != 0,
+        random_access: flags & 0x80 != 0,
+        data,
+        parity: if feed.u8() & 1 == 0 { (count as u8).wrapping_sub(data) } else { feed.u8() },
+        last_shard_bytes: if feed.u8() & 1 == 0 { 1024 } else { feed.u16() },
+        closed: Duration::from_micros(feed.number()),
+        media_time: MediaTime(feed.number() as i64),
+        leaves: shards.iter().map(|shard| leaf(shard)).collect(),
+    };
+    (header, shards)
+}
+
+fn check_block(verified: &VerifiedHeader, shards: &[Vec<u8>], feed: &mut Feed<'_>) {
+    let header = verified.header();
+    assert!(header.data >= 1 && header.data as usize + header.parity as usize <= 62);
+    assert_eq!(header.full_word().count_ones(), u32::from(header.shards()));
+    match verified.inline_shard() {
+        Some(shard) => assert!(header.is_inline() && shard.len() == usize::from(header.last_shard_bytes)),
+        None => assert_eq!(header.leaves.len(), usize::from(header.shards())),
+    }
+    for (index, shard) in (0..).zip(shards) {
+        let named = if feed.u8() & 7 == 0 { feed.u8() } else { index };
+        let block = if feed.u8() & 7 == 0 { BlockId(feed.number()) } else { header.block };
+        let mut datagram = Vec::new();
+        encode_fragment(FORGE.sealer.keys().tag(), FragmentId { block, index: named }, &mut datagram);
+        datagram.extend_from_slice(shard);
+        let Ok(Datagram::Fragment(view)) = Datagram::decode(&datagram) else { continue };
+        let fits = header.leaves.get(usize::from(named)) == Some(&leaf(shard))
+            && shard.len() == expected_bytes(header, named)
+            && view.id.block == header.block;
+        assert_eq!(verified.verify(view, datagram.into()).is_ok(), fits);
+    }
+}
+
+/// All shards are full but the last data shard; parity is as long as the longest.
+fn expected_bytes(header: &BlockHeader, index: u8) -> usize {
+    let longest = if header.data > 1 { 1024 } else { usize::from(header.last_shard_bytes) };
+    if index < header.data && usize::from(index) + 1 == usize::from(header.data) {
+        usize::from(header.last_shard_bytes)
+    } else {
+        longest
+    }
+}
+
+fn beacon(feed: &mut Feed<'_>) {
+    let own = feed.u8() & 3 != 0;
+    let keys = FORGE.sealer.keys();
+    let nonces = usize::from(feed.u8() % 12);
+    let beacon = Beacon {
+        epoch: if own { keys.epoch() } else { Epoch(feed.u64()) },
+        at: Duration::from_micros(feed.number()),
+        wall: WallClock(feed.number()),
+        state: [StreamState::Live, StreamState::Paused, StreamState::Ended][usize::from(feed.u8()) % 3],
+        blocks: feed.number(),
+        random_access: (feed.u8() & 1 == 0).then_some(BlockId(feed.number())),
+        nonces: (0..nonces).map(|_| feed.u64()).collect(),
+    };
+    match keys.verify_beacon(&FORGE.beacon(&beacon)) {
+        Ok(verified) => {
+            assert!(own || beacon.epoch == keys.epoch());
+            assert!(verified.random_access.is_none_or(|block| block < BlockId(verified.blocks)));
+            assert_eq!(verified.nonces[..], beacon.nonces[..nonces.min(8)]);
+        }
+        Err(why) => assert_ne!(why, VerifyError::Signature, "it was signed as it stands"),
+    }
+}
+
+fn offer(feed: &mut Feed<'_>) {
+    let keys = FORGE.sealer.keys();
+    let offer = FORGE.offer(Offer {
+        key: keys.key(),
+        epoch: keys.epoch(),
+        version: feed.number() % (1 << 62),
+        publisher: PeerId([feed.u8(); 32]),
+        sealed: feed.bytes(4096).to_vec().into(),
+        signature: [0; 64],
+    });
+    let opened = keys.verify_offer(&offer);
+    assert_eq!(opened, Err(VerifyError::Sealed), "nobody sealed these bytes");
+}
