@@ -54,7 +54,7 @@ pub(crate) enum Load {
 pub(crate) struct Transit {
     /// When its copies reach the receiver's access line.
     pub(crate) arrivals: [Option<Duration>; 2],
-    /// What a round trip that begins with this packet would take, queues included.
+    /// What a round trip that begins with this packet takes, the receiver's own queue apart.
     pub(crate) round_trip: Duration,
 }
 
@@ -152,7 +152,7 @@ impl Network {
                 arrivals = link.carry(dice, departs);
             }
             let there = arrivals[0].map_or(departs + latency, |arrival| arrival + latency / 2);
-            round_trip = there.saturating_sub(at) + self.hosts[way.1.0 as usize].down.backlog(at);
+            round_trip = there.saturating_sub(at);
         }
         if arrivals[0].is_none() {
             traffic.dropped += 1;

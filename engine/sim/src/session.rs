@@ -1,6 +1,6 @@
 //! A session between two hosts, as QUIC would carry it: set-up, datagrams with credit, one reliable stream.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -93,14 +93,6 @@ pub(crate) enum Parcel {
     Control(u64, Bytes),
 }
 
-impl Parcel {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Datagram(bytes) | Self::Control(_, bytes) => bytes.len(),
-        }
-    }
-}
-
 /// One end's state.
 #[derive(Debug)]
 pub(crate) struct End {
@@ -189,7 +181,7 @@ impl Session {
 /// What one end has under way, and what its transport learns from it.
 #[derive(Debug)]
 pub(crate) struct Flight {
-    under_way: VecDeque<Packet>,
+    under_way: BTreeMap<u64, Packet>,
     bytes: usize,
     sent: u64,
     lost: u64,
@@ -205,15 +197,25 @@ pub(crate) struct Flight {
 
 #[derive(Clone, Copy, Debug)]
 struct Packet {
+    sent_at: Duration,
+    /// When the sender learns its fate; a guess while it is under way.
     settles: Duration,
     bytes: usize,
-    lost: bool,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// On its way to the receiver's access line, whose queue decides.
+    UnderWay,
+    Received,
+    Lost,
 }
 
 impl Flight {
     fn new(round_trip: Duration) -> Self {
         Self {
-            under_way: VecDeque::new(),
+            under_way: BTreeMap::new(),
             bytes: 0,
             sent: 0,
             lost: 0,
@@ -226,16 +228,32 @@ impl Flight {
         }
     }
 
-    /// Notes a packet that was sent at `at`; a lost one is declared so after one and a half round trips.
-    pub(crate) fn sent(&mut self, at: Duration, bytes: usize, transit: &Transit) {
-        let lost = transit.arrivals[0].is_none();
-        let settles = at + if lost { self.round_trip * 3 / 2 } else { transit.round_trip };
-        self.under_way.push_back(Packet { settles, bytes, lost });
+    /// Notes a packet that was sent at `at` and returns its number. A lost one is declared so after one and a half
+    /// round trips; of one that meets another queue, [`Flight::resolve`] tells the rest.
+    pub(crate) fn sent(&mut self, at: Duration, bytes: usize, transit: &Transit, meets_queue: bool) -> u64 {
+        let (settles, fate) = match transit.arrivals[0] {
+            None => (at + self.round_trip * 3 / 2, Fate::Lost),
+            Some(_) if meets_queue => (at + transit.round_trip, Fate::UnderWay),
+            Some(_) => (at + transit.round_trip, Fate::Received),
+        };
+        self.under_way.insert(self.sent, Packet { sent_at: at, settles, bytes, fate });
         self.bytes += bytes;
         self.sent += 1;
-        if !lost {
-            self.learn(at, transit.round_trip);
-        }
+        self.sent - 1
+    }
+
+    /// Takes what the queue before the receiver did with a packet: its acknowledgement comes at `settles`, or it was
+    /// dropped at `at`.
+    pub(crate) fn resolve(&mut self, number: u64, at: Duration, settles: Option<Duration>) {
+        let round_trip = self.round_trip;
+        let Some(packet) = self.under_way.get_mut(&number).filter(|packet| packet.fate == Fate::UnderWay)
+        else {
+            return;
+        };
+        (packet.settles, packet.fate) = match settles {
+            Some(settles) => (settles, Fate::Received),
+            None => (at + round_trip, Fate::Lost),
+        };
     }
 
     /// Returns the bytes that may still be sent at `at`.
@@ -244,9 +262,10 @@ impl Flight {
         window_bytes.saturating_sub(self.bytes)
     }
 
-    /// Returns when the oldest packet settles.
-    pub(crate) fn next_credit(&self) -> Option<Duration> {
-        self.under_way.front().map(|packet| packet.settles)
+    /// Returns when the oldest packet settles, a while later when that is not known.
+    pub(crate) fn next_credit(&self, at: Duration) -> Option<Duration> {
+        let soon = at + Duration::from_micros(500);
+        self.under_way.first_key_value().map(|(_, packet)| packet.settles.max(soon))
     }
 
     /// Returns a sample when one is due: every `every` in use, ten times that when idle.
@@ -276,10 +295,17 @@ impl Flight {
     }
 
     fn settle(&mut self, at: Duration) {
-        while self.under_way.front().is_some_and(|packet| packet.settles <= at) {
-            let Some(packet) = self.under_way.pop_front() else { return };
+        while let Some(entry) = self.under_way.first_entry() {
+            let packet = *entry.get();
+            if packet.fate == Fate::UnderWay || packet.settles > at {
+                return;
+            }
+            entry.remove();
             self.bytes -= packet.bytes;
-            self.lost += u64::from(packet.lost);
+            self.lost += u64::from(packet.fate == Fate::Lost);
+            if packet.fate == Fate::Received {
+                self.learn(packet.settles, packet.settles - packet.sent_at);
+            }
         }
     }
 
@@ -306,8 +332,8 @@ mod tests {
     fn credit_comes_back_with_the_round_trip_and_losses_are_counted() {
         let ms = Duration::from_millis(10);
         let mut flight = Flight::new(ms);
-        flight.sent(Duration::ZERO, 600, &transit(true, ms));
-        flight.sent(Duration::ZERO, 600, &transit(false, ms));
+        flight.sent(Duration::ZERO, 600, &transit(true, ms), false);
+        flight.sent(Duration::ZERO, 600, &transit(false, ms), false);
         assert_eq!(flight.credit(ms / 2, 1_000), 0);
         assert_eq!(flight.credit(ms, 1_000), 400);
         assert_eq!(flight.credit(ms * 2, 1_000), 1_000);
@@ -315,6 +341,20 @@ mod tests {
         assert_eq!((sample.packets_sent, sample.packets_lost, sample.rtt), (2, 1, ms));
         assert_eq!(flight.sample(ms * 55, ms * 5, 1_162), None, "nothing was sent since");
         assert!(flight.sample(ms * 100, ms * 5, 1_162).is_some());
+    }
+
+    #[test]
+    fn the_queue_before_the_receiver_decides_what_a_packet_teaches() {
+        let ms = Duration::from_millis(10);
+        let mut flight = Flight::new(ms);
+        let slow = flight.sent(Duration::ZERO, 600, &transit(true, ms), true);
+        let dropped = flight.sent(Duration::ZERO, 600, &transit(true, ms), true);
+        assert_eq!(flight.credit(ms * 9, 1_200), 0, "nobody knows yet");
+        flight.resolve(slow, ms, Some(ms * 9));
+        flight.resolve(dropped, ms, None);
+        assert_eq!(flight.credit(ms * 9, 1_200), 1_200);
+        let sample = flight.sample(ms * 9, ms, 1_162).unwrap();
+        assert_eq!((sample.packets_lost, sample.rtt, sample.rtt_min), (1, ms * 2, ms));
     }
 
     #[test]

@@ -17,8 +17,8 @@ use super::script::Deed;
 pub(crate) enum Happening {
     /// A process asked to be woken; void when its number is not the host's latest.
     Wake { host: HostId, number: u64 },
-    /// A parcel from the session's other side reached the access line of `to`.
-    Arrive { session: SessionId, to: Side, parcel: Parcel },
+    /// A datagram from the session's other side, its packet `number`, reached the access line of `to`.
+    Arrive { session: SessionId, to: Side, number: u64, datagram: Bytes },
     /// A parcel is in.
     Deliver { session: SessionId, to: Side, parcel: Parcel },
     /// A path that had run out of credit has some again.

@@ -224,7 +224,7 @@ impl World {
         if flight.waits || flight.credit(at, window_bytes) >= limit {
             return;
         }
-        if let Some(settles) = flight.next_credit() {
+        if let Some(settles) = flight.next_credit(at) {
             flight.waits = true;
             self.agenda.plan(settles, Happening::Credit { session: id, side });
         }

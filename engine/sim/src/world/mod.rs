@@ -243,7 +243,9 @@ impl World {
         match happening {
             Happening::Feed { host, input } => self.feed(host, *input),
             Happening::Wake { host, number } => self.wake(host, number),
-            Happening::Arrive { session, to, parcel } => self.arrive(session, to, parcel),
+            Happening::Arrive { session, to, number, datagram } => {
+                self.arrive(session, to, number, datagram);
+            }
             Happening::Deliver { session, to, parcel } => self.deliver(session, to, parcel),
             Happening::Credit { session, side } => self.restore_credit(session, side),
             Happening::HandshakeSend { session, flight, tries } => {

@@ -134,7 +134,7 @@ impl World {
                 continue;
             }
             let transit = self.network.transmit(&mut self.dice, self.now, way, Load::Control, bytes);
-            flight.sent(self.now, bytes, &transit);
+            flight.sent(self.now, bytes, &transit, false);
             match transit.arrivals[0] {
                 Some(arrival) => complete_at = complete_at.max(arrival),
                 None => lost += 1,
@@ -157,23 +157,29 @@ impl World {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let way = session.way(side);
         let transit = self.network.transmit(&mut self.dice, self.now, way, Load::Datagram, datagram.len());
-        session.end_mut(side).flight.sent(self.now, datagram.len(), &transit);
+        let queues = self.network.has_downlink_limit(way.1);
+        let flight = &mut session.end_mut(side).flight;
+        let number = flight.sent(self.now, datagram.len(), &transit, queues);
         for arrival in transit.arrivals.into_iter().flatten() {
-            let (to, parcel) = (side.other(), Parcel::Datagram(datagram.clone()));
-            let happening = if self.network.has_downlink_limit(way.1) {
-                Happening::Arrive { session: id, to, parcel }
+            let (to, datagram) = (side.other(), datagram.clone());
+            let happening = if queues {
+                Happening::Arrive { session: id, to, number, datagram }
             } else {
-                Happening::Deliver { session: id, to, parcel }
+                Happening::Deliver { session: id, to, parcel: Parcel::Datagram(datagram) }
             };
             self.agenda.plan(arrival, happening);
         }
     }
 
-    /// Takes a parcel through the receiver's access line.
-    pub(super) fn arrive(&mut self, id: SessionId, to: Side, parcel: Parcel) {
-        let Some(session) = self.sessions.get(&id) else { return };
+    /// Takes a datagram through the receiver's access line, and lets its sender know.
+    pub(super) fn arrive(&mut self, id: SessionId, to: Side, number: u64, datagram: Bytes) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         let way = session.way(to.other());
-        if let Some(at) = self.network.receive(self.now, way, parcel.len()) {
+        let passed = self.network.receive(self.now, way, datagram.len());
+        let back = self.network.round_trip_min(way.0, way.1) / 2;
+        session.end_mut(to.other()).flight.resolve(number, self.now, passed.map(|at| at + back));
+        if let Some(at) = passed {
+            let parcel = Parcel::Datagram(datagram);
             self.agenda.plan(at, Happening::Deliver { session: id, to, parcel });
         }
     }
