@@ -26,7 +26,7 @@ pub enum PeerAddressError {
     #[error("an endpoint is 64 hexadecimal digits")]
     Endpoint,
     /// One of the addresses is not `IP:PORT`.
-    #[error("`{0}` is not IP:PORT, such as 192.168.1.20:4433 or [fe80::1]:4433")]
+    #[error("`{0}` is not IP:PORT, such as 192.168.1.20:4433 or [fd00::20]:4433")]
     Address(String),
     /// Several addresses without an endpoint could name several peers.
     #[error("several addresses need ENDPOINT@ before them")]

@@ -1,14 +1,11 @@
 //! The one task that owns the node, its sessions and its clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
 use iroh::Endpoint;
 use swarmcast_core::ids::{GroupId, Now, PathId, PeerId, StreamHandle};
 use swarmcast_core::node::{Action, Batch, Command, Event, Input, Node, Sighting};
@@ -45,12 +42,6 @@ const FLUSH_MAX: Duration = Duration::from_millis(300);
 /// Longest wait for connections to close.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// What happens seldom and is polled only when it does.
-enum Aside {
-    Lan(Browser, LanChange),
-    Hello(Infallible),
-}
-
 /// Why the loop woke.
 enum Wake {
     Sample(Duration),
@@ -58,7 +49,7 @@ enum Wake {
     Request(Option<Request>),
     Filled,
     Retry,
-    Aside(Aside),
+    Lan(LanChange),
     Named(Input),
     Session(SessionEvent),
     LingeredOut,
@@ -85,7 +76,8 @@ pub struct Driver {
     endpoint: Endpoint,
     sessions: Sessions,
     announcer: Option<Announcer>,
-    aside: FuturesUnordered<BoxFuture<'static, Aside>>,
+    /// Discovery and hellos: a stream of its own for each, so that a turn of the loop polls only what woke.
+    aside: SelectAll<BoxStream<'static, LanChange>>,
     peers: NamedPeers,
     requests: mpsc::Receiver<Request>,
     filled: Arc<Notify>,
@@ -112,8 +104,8 @@ impl Driver {
         let Parts { node, endpoint, hello, announcer, browser, peers, requests, filled, neighbours, lan } =
             parts;
         let own = PeerId(*endpoint.id().as_bytes());
-        let aside: FuturesUnordered<_> = browser.into_iter().map(listen).collect();
-        aside.push(async move { Aside::Hello(hello::serve(&hello, own).await) }.boxed());
+        let mut aside: SelectAll<_> = browser.into_iter().map(listen).collect();
+        aside.push(serve(hello, own));
         let mut sampling = interval(SAMPLE_EVERY);
         sampling.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -148,7 +140,7 @@ impl Driver {
             }
             self.handle(wake);
             self.transmit();
-            if self.closing.is_some() && self.streams.have_ended() {
+            if self.closing.is_some() && self.streams.have_ended() && !self.node.lingers() {
                 break;
             }
         }
@@ -164,9 +156,9 @@ impl Driver {
             biased;
             due = self.sampling.tick() => Wake::Sample(clock::lateness(due)),
             () = self.timer.wait(due) => Wake::Due,
-            request = self.requests.recv(), if more_requests => Wake::Request(request),
             () = self.filled.notified() => Wake::Filled,
-            Some(aside) = self.aside.next() => Wake::Aside(aside),
+            request = self.requests.recv(), if more_requests => Wake::Request(request),
+            Some(change) = self.aside.next() => Wake::Lan(change),
             input = self.peers.next() => Wake::Named(input),
             () = until(self.closing) => Wake::LingeredOut,
             event = self.sessions.next() => Wake::Session(event),
@@ -181,8 +173,7 @@ impl Driver {
             Wake::Request(Some(request)) => self.handle_request(request),
             Wake::Request(None) => self.start_closing(),
             Wake::Filled => self.handle_filled(),
-            Wake::Aside(Aside::Lan(browser, change)) => self.handle_lan(browser, change),
-            Wake::Aside(Aside::Hello(never)) => match never {},
+            Wake::Lan(change) => self.handle_lan(change),
             Wake::Named(input) => self.feed(input),
             Wake::Session(event) => self.handle_session(event),
             Wake::Retry | Wake::LingeredOut => {}
@@ -239,8 +230,7 @@ impl Driver {
         }
     }
 
-    fn handle_lan(&mut self, browser: Browser, change: LanChange) {
-        self.aside.push(listen(browser));
+    fn handle_lan(&mut self, change: LanChange) {
         match change {
             LanChange::Found(node) => {
                 let sighting = Sighting {
@@ -416,12 +406,13 @@ impl CoreTimer {
     }
 }
 
-fn listen(mut browser: Browser) -> BoxFuture<'static, Aside> {
-    async move {
-        let change = browser.next().await;
-        Aside::Lan(browser, change)
-    }
-    .boxed()
+/// Serves hellos for as long as it is polled, and yields nothing.
+fn serve(listeners: Vec<TcpListener>, own: PeerId) -> BoxStream<'static, LanChange> {
+    stream::once(async move { match hello::serve(&listeners, own).await {} }).boxed()
+}
+
+fn listen(browser: Browser) -> BoxStream<'static, LanChange> {
+    stream::unfold(browser, async |mut browser| Some((browser.next().await, browser))).boxed()
 }
 
 async fn until(at: Option<Instant>) {

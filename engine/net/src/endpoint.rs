@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::congestion::FixedWindow;
 use crate::discovery::DiscoveryError;
-use crate::interfaces::{LocalAddress, local_addresses};
+use crate::interfaces::{LocalAddress, is_dialable, local_addresses};
 
 /// Protocol name in the TLS handshake.
 pub(crate) const ALPN: &[u8] = b"swarmcast/1";
@@ -98,7 +98,7 @@ impl Sockets {
         let mut hello = Vec::new();
         let mut port = port;
         for address in all {
-            match listen(address.with_port(port)) {
+            match listen(SocketAddr::new(address.ip, port)) {
                 Ok(listener) => {
                     port = listener.local_addr()?.port();
                     hello.push(listener);
@@ -122,7 +122,8 @@ fn wanted_addresses(interfaces: &[String]) -> Result<Vec<LocalAddress>, BindErro
     if interfaces.is_empty() {
         return Ok(Vec::new());
     }
-    let addresses = local_addresses(interfaces)?;
+    let mut addresses = local_addresses(interfaces)?;
+    addresses.retain(|a| is_dialable(a.ip));
     match interfaces.iter().find(|name| !addresses.iter().any(|a| a.interface == **name)) {
         Some(name) => Err(BindError::UnknownInterface(name.clone())),
         None => Ok(addresses),
@@ -162,7 +163,7 @@ async fn open_quic(port: u16, addresses: &[LocalAddress]) -> Result<Endpoint, Bi
             .set_is_required(address.ip.is_ipv4());
         *default = true;
         builder = builder
-            .bind_addr_with_opts(address.with_port(port), options)
+            .bind_addr_with_opts(SocketAddr::new(address.ip, port), options)
             .map_err(|e| BindError::Endpoint(e.to_string()))?;
     }
     builder.bind().await.map_err(|error| match error {

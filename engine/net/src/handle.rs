@@ -196,7 +196,7 @@ impl Handle {
     /// Returns the addresses under which others reach this node, best first; they change with the network.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         let all = local_addresses(&self.shared.interfaces).unwrap_or_default();
-        reachable(all).iter().map(|address| address.with_port(self.shared.port)).collect()
+        reachable(all).into_iter().map(|ip| SocketAddr::new(ip, self.shared.port)).collect()
     }
 
     /// Returns what another user gives as `--peer` to reach this node.

@@ -142,6 +142,8 @@ impl Sessions {
     fn handle_done(&mut self, done: Done) {
         match done {
             Done::Dial(_, Ok(opened)) => self.admit(opened),
+            // The neighbour refuses what it has already: then its own session is up here, or was.
+            Done::Dial(peer, Err(_)) if self.open.values().any(|session| session.peer == peer) => {}
             Done::Dial(peer, Err(why)) => self.events.push_back(SessionEvent::DialFailed { peer, why }),
             Done::Accept(opened) => {
                 self.accepting -= 1;

@@ -4,6 +4,7 @@ mod question;
 mod record;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mdns_sd::{
@@ -16,7 +17,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::PEER_ADDRESSES_MAX;
 use crate::clock::instant_after;
-use question::{Questioner, socket_address};
+use crate::interfaces::is_dialable;
+use question::Questioner;
 pub use record::LanNode;
 
 /// Service type of the record.
@@ -256,14 +258,8 @@ fn instance_of(fullname: &str) -> String {
 }
 
 fn read_service(service: &ResolvedService) -> Option<LanNode> {
-    let address = |ip: &ScopedIp| {
-        let scope = match ip {
-            ScopedIp::V6(v6) => v6.scope_id().index,
-            _ => 0,
-        };
-        socket_address(ip.to_ip_addr(), scope, service.port)
-    };
-    let mut addresses: Vec<_> = service.addresses.iter().map(address).collect();
+    let dialable = service.addresses.iter().map(ScopedIp::to_ip_addr).filter(|ip| is_dialable(*ip));
+    let mut addresses: Vec<_> = dialable.map(|ip| SocketAddr::new(ip, service.port)).collect();
     addresses.sort_unstable();
     addresses.truncate(PEER_ADDRESSES_MAX);
     record::decode(|key| service.txt_properties.get_property_val_str(key).map(str::to_owned), addresses)

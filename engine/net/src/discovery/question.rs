@@ -16,7 +16,7 @@ use tokio::net::UdpSocket;
 use super::SERVICE;
 use super::record::{LanNode, decode};
 use crate::PEER_ADDRESSES_MAX;
-use crate::interfaces::local_addresses;
+use crate::interfaces::{is_dialable, local_addresses};
 
 const MDNS_PORT: u16 = 5353;
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
@@ -58,8 +58,8 @@ impl Questioner {
             let mut answer = [0; ANSWER_BYTES_MAX];
             let mut other = [0; ANSWER_BYTES_MAX];
             let received = tokio::select! {
-                Ok((size, from)) = receive(self.v4.as_ref(), &mut answer) => read(&answer[..size], from),
-                Ok((size, from)) = receive(self.v6.as_ref(), &mut other) => read(&other[..size], from),
+                Ok((size, _)) = receive(self.v4.as_ref(), &mut answer) => read(&answer[..size]),
+                Ok((size, _)) = receive(self.v6.as_ref(), &mut other) => read(&other[..size]),
                 else => None,
             };
             match received {
@@ -112,40 +112,27 @@ fn question() -> Option<Vec<u8>> {
 
 /// Reads one answer: the first service in it, with the addresses that stand beside it. A node answers for itself
 /// alone, so an answer that names several services is not one of ours.
-fn read(answer: &[u8], from: SocketAddr) -> Option<LanNode> {
+fn read(answer: &[u8]) -> Option<LanNode> {
     let packet = Packet::parse(answer).ok()?;
-    let scope = match from {
-        SocketAddr::V6(from) => from.scope_id(),
-        SocketAddr::V4(_) => 0,
-    };
     let (mut text, mut port, mut addresses) = (None, None, Vec::new());
     for record in packet.answers.iter().chain(&packet.additional_records) {
         match &record.rdata {
             RData::TXT(txt) if is_ours(&record.name) => text = Some(txt),
             RData::SRV(srv) if is_ours(&record.name) => port = Some(srv.port),
-            RData::A(a) => addresses.push((IpAddr::V4(Ipv4Addr::from(a.address)), 0)),
-            RData::AAAA(a) => addresses.push((IpAddr::V6(Ipv6Addr::from(a.address)), scope)),
+            RData::A(a) => addresses.push(IpAddr::V4(Ipv4Addr::from(a.address))),
+            RData::AAAA(a) => addresses.push(IpAddr::V6(Ipv6Addr::from(a.address))),
             _ => {}
         }
     }
     let (text, port) = (text?, port?);
-    let reached =
-        addresses.into_iter().take(PEER_ADDRESSES_MAX).map(|(ip, scope)| socket_address(ip, scope, port));
+    let dialable = addresses.into_iter().filter(|ip| is_dialable(*ip)).take(PEER_ADDRESSES_MAX);
     let value_of = |key: &str| {
         let (_, value) = text.iter_raw().find(|(k, _)| *k == key.as_bytes())?;
         String::from_utf8(value?.to_vec()).ok()
     };
-    decode(value_of, reached.collect())
+    decode(value_of, dialable.map(|ip| SocketAddr::new(ip, port)).collect())
 }
 
 fn is_ours(name: &Name<'_>) -> bool {
     name.to_string().to_ascii_lowercase().ends_with(SERVICE.trim_end_matches('.'))
-}
-
-/// Joins an address and a port, with a scope where the address needs one.
-pub(super) fn socket_address(ip: IpAddr, scope: u32, port: u16) -> SocketAddr {
-    match ip {
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => SocketAddrV6::new(ip, port, 0, scope).into(),
-        ip => SocketAddr::new(ip, port),
-    }
 }
