@@ -35,6 +35,24 @@ pub fn run_within<S: AsRef<OsStr>>(
     arguments: &[S],
     input: &str,
 ) -> Result<String> {
+    let stdout = stdout_within(seconds, program, arguments, input)?;
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
+
+/// Runs `program` with a time limit of its own and returns the bytes that it wrote to stdout.
+///
+/// # Errors
+/// As [`run`], with `seconds` for the limit.
+pub fn bytes_within<S: AsRef<OsStr>>(seconds: u32, program: &str, arguments: &[S]) -> Result<Vec<u8>> {
+    stdout_within(seconds, program, arguments, "")
+}
+
+fn stdout_within<S: AsRef<OsStr>>(
+    seconds: u32,
+    program: &str,
+    arguments: &[S],
+    input: &str,
+) -> Result<Vec<u8>> {
     let shown = || {
         let words: Vec<_> = arguments.iter().map(|word| word.as_ref().to_string_lossy()).collect();
         format!("{program} {}", words.join(" "))
@@ -59,5 +77,5 @@ pub fn run_within<S: AsRef<OsStr>>(
         let stderr = String::from_utf8_lossy(&output.stderr);
         bail!("`{}` failed ({}): {}", shown(), output.status, stderr.trim());
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(output.stdout)
 }

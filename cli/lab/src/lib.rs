@@ -4,8 +4,10 @@
 //! whatever happens. A [`Process`] runs on a host and is watched by the lines that it writes. What hosts did is
 //! told by the kernel's interface counters, by recordings compared with the source, and by the
 
+pub mod arrivals;
 pub mod clip;
 pub mod clock;
+pub mod clockface;
 pub mod command;
 pub mod compare;
 pub mod counters;

@@ -1,8 +1,10 @@
 //! The shipped binary in its roles.
 
 use std::env;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -54,6 +56,21 @@ pub struct Swarm<'a> {
     network: &'a Network,
     binary: PathBuf,
     directory: PathBuf,
+    started: AtomicU32,
+}
+
+/// What becomes of what a viewer receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// It is counted.
+    Nothing,
+    /// It is written to a Matroska file, as most people do.
+    Recording,
+    /// It is written to a NUT file, in which every payload stays as it is; Matroska puts H.264 that comes from an
+    /// encoder into another form.
+    Archive,
+    /// The hash of each access unit goes to this address by TCP, as soon as the unit is delivered.
+    Hashes(SocketAddr),
 }
 
 /// How a viewer watches.
@@ -63,22 +80,22 @@ pub struct Watch {
     pub playout_delay: Duration,
     /// A peer that it is told; else it finds one itself.
     pub peer: Option<String>,
-    /// Whether it records.
-    pub record: bool,
+    /// What becomes of what it receives.
+    pub output: Output,
     /// When it stops by itself, counted from when it found the stream.
     pub duration: Option<Duration>,
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { playout_delay: Duration::from_secs(1), peer: None, record: false, duration: None }
+        Self { playout_delay: Duration::from_secs(1), peer: None, output: Output::Nothing, duration: None }
     }
 }
 
 impl Watch {
     /// Records until stopped.
     pub fn recording() -> Self {
-        Self { record: true, ..Self::default() }
+        Self { output: Output::Recording, ..Self::default() }
     }
 }
 
@@ -88,7 +105,7 @@ impl<'a> Swarm<'a> {
     /// # Errors
     /// There is no binary, or the directory cannot be made.
     pub fn new(lab: &Lab, network: &'a Network, name: &str) -> Result<Self> {
-        Ok(Self { network, binary: binary()?, directory: lab.scratch(name)? })
+        Ok(Self { network, binary: binary()?, directory: lab.scratch(name)?, started: AtomicU32::new(0) })
     }
 
     /// The network.
@@ -113,7 +130,7 @@ impl<'a> Swarm<'a> {
         command.args(input).args(["--name", STREAM]);
         let host = self.network.host(index);
         let mut process = Process::spawn(host, "publisher", &mut command)?;
-        process.log_to(self.directory.join("publisher.log"));
+        process.log_to(self.next_log("publisher"));
         let started = process.wait_event("started", PATIENCE)?;
         Ok(Publisher { member: Member { process, host }, started })
     }
@@ -132,13 +149,22 @@ impl<'a> Swarm<'a> {
         if let Some(duration) = watch.duration {
             command.args(["--duration", &duration.as_secs_f64().to_string()]);
         }
-        let recording = watch.record.then(|| self.directory.join(format!("viewer{index}.mkv")));
-        if let Some(recording) = &recording {
-            command.arg("--output").arg(recording);
+        let mut recording = None;
+        match watch.output {
+            Output::Nothing => {}
+            Output::Recording | Output::Archive => {
+                let ending = if watch.output == Output::Recording { "mkv" } else { "nut" };
+                let file = self.directory.join(format!("viewer{index}.{ending}"));
+                command.arg("--output").arg(&file);
+                recording = Some(file);
+            }
+            Output::Hashes(to) => {
+                command.args(["--output", &format!("tcp://{to}"), "--format", "framehash"]);
+            }
         }
         let host = self.network.host(index);
         let mut process = Process::spawn(host, &format!("viewer {index}"), &mut command)?;
-        process.log_to(self.directory.join(format!("viewer{index}.log")));
+        process.log_to(self.next_log(&format!("viewer{index}")));
         Ok(Viewer { member: Member { process, host }, recording })
     }
 
@@ -152,6 +178,12 @@ impl<'a> Swarm<'a> {
             viewer.first_access_unit()?;
         }
         Ok(viewers)
+    }
+
+    /// A file for what the next process says, numbered in the order of their starts.
+    fn next_log(&self, role: &str) -> PathBuf {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        self.directory.join(format!("{number:03}-{role}.log"))
     }
 
     fn command(&self, index: usize, role: &str) -> Command {

@@ -9,38 +9,79 @@ use crate::network::Network;
 use crate::report::{Goal, Report, Unit};
 use crate::swarm::{Swarm, Watch};
 
-/// What Ethernet, IPv4, UDP and QUIC add to a datagram, bytes: 14, 20 and 8, then a short header of 1 with a
-/// connection id of 8 and a packet number of 2, the tag of 16, and a DATAGRAM frame with its length, 3.
-const CARRIER_BYTES: f64 = 14.0 + 20.0 + 8.0 + 1.0 + 8.0 + 2.0 + 16.0 + 3.0;
+/// Bytes of an Ethernet header, which an interface counts and nobody calls overhead of a protocol.
+const ETHERNET_BYTES: f64 = 14.0;
 
-/// Clips, and the overhead that each may have: in all, and without what carries the datagrams, percent.
-const CASES: &[(&str, Clip, Goal, Goal)] = &[
-    ("64 kbit/s, sound alone", Clip::SOUND, Goal::AtMost(60.0), Goal::None),
-    ("300 kbit/s", Clip::SLOW, Goal::None, Goal::None),
-    ("1 Mbit/s", Clip::MEDIUM, Goal::AtMost(12.0), Goal::None),
-    ("8 Mbit/s", Clip::STANDARD, Goal::None, Goal::AtMost(6.0)),
+/// What IPv4, UDP and QUIC add to a datagram, bytes: 20 and 8, then a short header of 1 with a connection id
+/// of 8 and a packet number of 2, the tag of 16, and a DATAGRAM frame with its length, 3.
+const CARRIER_BYTES: f64 = 20.0 + 8.0 + 1.0 + 8.0 + 2.0 + 16.0 + 3.0;
+
+/// By how many points the wire may exceed the table of `docs/wire.md`: have-maps, which it leaves out, and QUIC's
+/// acknowledgements.
+const TABLE_POINTS: f64 = 4.0;
+
+/// One stream and what its overhead may be, percent.
+struct Case {
+    name: &'static str,
+    clip: Clip,
+    /// Of everything above Ethernet.
+    all: Goal,
+    /// Without IP, UDP and QUIC.
+    format: Goal,
+    /// As `docs/wire.md` computes it for the mesh, with beacons.
+    table: f64,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "64 kbit/s, sound alone",
+        clip: Clip::SOUND,
+        all: Goal::AtMost(60.0),
+        format: Goal::None,
+        table: 56.2 + 8.0,
+    },
+    Case { name: "300 kbit/s", clip: Clip::SLOW, all: Goal::None, format: Goal::None, table: 29.8 + 1.7 },
+    Case {
+        name: "1 Mbit/s",
+        clip: Clip::MEDIUM,
+        all: Goal::AtMost(12.0),
+        format: Goal::None,
+        table: 17.8 + 0.5,
+    },
+    Case {
+        name: "8 Mbit/s",
+        clip: Clip::STANDARD,
+        all: Goal::None,
+        format: Goal::AtMost(6.0),
+        table: 10.9 + 0.1,
+    },
 ];
 
 /// Runs the scenario.
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
+    // The goals of the others are known to be missed or met by the table: the short form holds the table.
     let full = is_full(report);
-    for (name, clip, all, own) in CASES.iter().filter(|case| full || case.1 != Clip::MEDIUM) {
-        report.enter_case(*name);
+    for case in CASES.iter().filter(|case| full || case.clip == Clip::SLOW || case.clip == Clip::STANDARD) {
+        report.enter_case(case.name);
         let network = Network::bridged(lab, 2)?;
         let swarm = Swarm::new(lab, &network, "overhead")?;
-        let publisher = swarm.publish_loop(0, &clip.file(lab)?)?;
+        let publisher = swarm.publish_loop(0, &case.clip.file(lab)?)?;
         let _viewers = swarm.watch_all(1..2, &Watch::default())?;
         // The viewer is behind the live edge when it joins, and catches up faster than the stream runs.
-        let_run(span(report, 2, 5));
+        let_run(span(report, 3, 5));
         let before = publisher.member.snapshot()?;
-        let_run(span(report, 6, 60));
+        let_run(span(report, 10, 60));
         let after = publisher.member.snapshot()?;
         let payload = after.growth(&before, &["access_unit_bytes"])?;
         let sent = after.interface - before.interface;
-        let carried = sent.tx_bytes as f64 - sent.tx_packets as f64 * CARRIER_BYTES;
+        let packets = sent.tx_packets as f64;
+        let bytes = sent.tx_bytes as f64 - packets * ETHERNET_BYTES;
         let percent = |bytes: f64| (bytes / payload - 1.0) * 100.0;
-        report.add("overhead of all headers and control", percent(sent.tx_bytes as f64), Unit::Percent, *all);
-        report.add("overhead without Ethernet, IP, UDP, QUIC", percent(carried), Unit::Percent, *own);
+        report.add("overhead above Ethernet", percent(bytes), Unit::Percent, case.all);
+        let format = percent(bytes - packets * CARRIER_BYTES);
+        report.add("overhead without IP, UDP, QUIC", format, Unit::Percent, case.format);
+        let excess = percent(bytes) - case.table;
+        report.add("points above the table of docs/wire.md", excess, Unit::Count, Goal::AtMost(TABLE_POINTS));
     }
     Ok(())
 }
