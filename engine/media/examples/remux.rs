@@ -18,8 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let counts = sink.finish()?;
     eprintln!("{} access units, {} bytes", counts.access_units, counts.bytes);
-    if let Some(delay) = source.capture_delay() {
-        eprintln!("capture to encoded: p50 {:?}, p95 {:?}", delay.p50, delay.p95);
+    for track in source.tracks() {
+        if let Some(delay) = source.capture_delay(track.id) {
+            eprintln!("{} from capture to encoded: p50 {:?}, p95 {:?}", track.codec, delay.p50, delay.p95);
+        }
     }
     Ok(())
 }

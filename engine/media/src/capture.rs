@@ -3,11 +3,12 @@
 mod audio;
 mod video;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use swarmcast_core::catalogue::TrackId;
 
 pub(crate) use audio::AudioEncoder;
 pub(crate) use video::VideoEncoder;
@@ -32,27 +33,29 @@ pub(crate) struct Encoded {
     pub(crate) payload: Bytes,
 }
 
-/// Units over which capture delays are summed up: 10 s of pictures at 25 a second.
+/// Units of a track over which capture delays are summed up: 10 s of pictures at 25 a second.
 const DELAYS_MAX: usize = 256;
 
-/// Capture delays of the newest units, noted by the threads that encode.
+/// Capture delays of the newest units of each track, noted by the threads that encode.
 #[derive(Clone, Default)]
 pub(crate) struct Delays {
-    newest: Arc<Mutex<VecDeque<Duration>>>,
+    newest: Arc<Mutex<BTreeMap<TrackId, VecDeque<Duration>>>>,
 }
 
 impl Delays {
     /// Notes that a unit captured then is encoded.
-    fn note(&self, captured: Instant) {
+    fn note(&self, track: TrackId, captured: Instant) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = newest.entry(track).or_default();
         if newest.len() == DELAYS_MAX {
             newest.pop_front();
         }
         newest.push_back(captured.elapsed());
     }
 
-    pub(crate) fn summary(&self) -> Option<CaptureDelay> {
+    pub(crate) fn summary(&self, track: TrackId) -> Option<CaptureDelay> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = newest.get(&track)?;
         let last = *newest.back()?;
         let mut sorted: Vec<_> = newest.iter().copied().collect();
         sorted.sort_unstable();

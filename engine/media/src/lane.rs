@@ -202,10 +202,10 @@ fn lane(
         let judge = Disposability::new(&parameters.codec, &parameters.extradata);
         (Work::Pass { judge, extradata: parameters.extradata.clone() }, time_base)
     } else if parameters.medium == Medium::Video {
-        let encoder = VideoEncoder::new(stream, &mut parameters, &opening.encoding);
+        let encoder = VideoEncoder::new(stream, &mut parameters, id, &opening.encoding);
         (Work::EncodeVideo(Box::new(encoder.map_err(|cause| cause.told(opening))?)), TimeBase::MICROS)
     } else {
-        let encoder = AudioEncoder::new(&mut parameters, &opening.encoding);
+        let encoder = AudioEncoder::new(&mut parameters, id, &opening.encoding);
         (Work::EncodeAudio(Box::new(encoder.map_err(|cause| cause.told(opening))?)), AudioEncoder::TIME_BASE)
     };
     let track = Track {

@@ -20,7 +20,7 @@ use crate::timeline::Pacer;
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
     /// File, URL, `-` for stdin, or capture devices as `KIND:NAME`, several joined by `+`
-    /// (`v4l2:/dev/video0+alsa:default`, `lavfi:testsrc2=size=1280x720:rate=25`).
+    /// (`v4l2:/dev/video0?framerate=30+alsa:default`, `lavfi:testsrc2=size=1280x720:rate=25`).
     pub input: String,
     /// Whether to begin again at the end; timestamps go on.
     pub looped: bool,
@@ -173,10 +173,10 @@ impl Source {
         Ok(Some(unit))
     }
 
-    /// Returns how long encoding takes, where the source encodes; what a device takes to hand over its picture is not
-    /// in it.
-    pub fn capture_delay(&self) -> Option<CaptureDelay> {
-        self.delays.summary()
+    /// Returns how long a track's encoding takes, none where it passes through; what a device takes to hand over its
+    /// picture is not in it.
+    pub fn capture_delay(&self, track: TrackId) -> Option<CaptureDelay> {
+        self.delays.summary(track)
     }
 
     /// Reads on; false at the end.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ffmpeg_next::format::{Sample, sample};
 use ffmpeg_next::software::resampling;
 use ffmpeg_next::{ChannelLayout, Error, Packet, codec, decoder, frame};
-use swarmcast_core::catalogue::TimeBase;
+use swarmcast_core::catalogue::{TimeBase, TrackId};
 
 use super::{Delays, Encoded, Encoding};
 use crate::ffi;
@@ -44,6 +44,7 @@ pub(crate) struct AudioEncoder {
     position: Option<i64>,
     /// Samples that the encoder adds at the start.
     lookahead: i64,
+    track: TrackId,
     delays: Delays,
 }
 
@@ -52,7 +53,11 @@ impl AudioEncoder {
     pub(crate) const TIME_BASE: TimeBase = TimeBase { numerator: 1, denominator: RATE };
 
     /// Opens the encoder for a raw stream, and makes `parameters` those of the Opus that comes out.
-    pub(crate) fn new(parameters: &mut CodecParameters, encoding: &Encoding) -> Result<Self, LaneError> {
+    pub(crate) fn new(
+        parameters: &mut CodecParameters,
+        track: TrackId,
+        encoding: &Encoding,
+    ) -> Result<Self, LaneError> {
         // Built anew, since this gives a layout to channels that have none, which the resampler insists on.
         let built = ffi::build_parameters(parameters).map_err(|_| Error::DecoderNotFound)?;
         let decoder = codec::Context::from_parameters(built)?.decoder().audio()?;
@@ -88,7 +93,17 @@ impl AudioEncoder {
             ..CodecParameters::default()
         };
         let (waiting, lookahead, delays) = (Vec::new(), i64::from(lookahead), encoding.delays.clone());
-        Ok(Self { decoder, resampler: None, encoder, channels, waiting, position: None, lookahead, delays })
+        Ok(Self {
+            decoder,
+            resampler: None,
+            encoder,
+            channels,
+            waiting,
+            position: None,
+            lookahead,
+            track,
+            delays,
+        })
     }
 
     /// Encodes a packet of samples, the first of which is presented at `pts` microseconds.
@@ -113,7 +128,7 @@ impl AudioEncoder {
         let mut encoded = Vec::new();
         while self.waiting.len() >= UNIT_SAMPLES * self.channels {
             encoded.push(self.unit()?);
-            self.delays.note(captured);
+            self.delays.note(self.track, captured);
         }
         Ok(encoded)
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling;
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, Stream, codec, decoder, encoder, frame, picture};
+use swarmcast_core::catalogue::TrackId;
 
 use super::{Delays, Encoded, Encoding};
 use crate::ffi::{self, Scaler};
@@ -31,6 +32,7 @@ pub(crate) struct VideoEncoder {
     duration: i64,
     /// Whether a picture is inside the encoder, and when it was captured.
     captured: Option<Instant>,
+    track: TrackId,
     delays: Delays,
 }
 
@@ -39,6 +41,7 @@ impl VideoEncoder {
     pub(crate) fn new(
         stream: &Stream<'_>,
         parameters: &mut CodecParameters,
+        track: TrackId,
         encoding: &Encoding,
     ) -> Result<Self, LaneError> {
         let mut decoder = codec::Context::from_parameters(stream.parameters())?;
@@ -69,7 +72,7 @@ impl VideoEncoder {
         *parameters = CodecParameters { frame_rate: rate, disposition, language, ..out };
         let duration = i64::from(rate.1) * 1_000_000 / i64::from(rate.0);
         let delays = encoding.delays.clone();
-        Ok(Self { decoder, scaler, encoder, next_key: None, duration, captured: None, delays })
+        Ok(Self { decoder, scaler, encoder, next_key: None, duration, captured: None, track, delays })
     }
 
     /// Encodes a packet of raw or intra-coded pictures, presented at `pts` microseconds.
@@ -133,7 +136,7 @@ impl VideoEncoder {
                 Err(cause) => return Err(cause.into()),
             }
             if let Some(captured) = self.captured {
-                self.delays.note(captured);
+                self.delays.note(self.track, captured);
             }
             encoded.push(Encoded {
                 dts: packet.dts(),

@@ -109,11 +109,13 @@ fn a_camera_and_a_microphone_share_a_clock() {
     let (pictures, sound) = record(&source, &units, &path(&directory(), "both.mkv"));
     assert_eq!(pictures, 25);
     assert!((0.95..1.1).contains(&sound), "{sound} s of sound");
-    let delay = source.capture_delay().expect("it encodes");
-    assert!(delay.p50 <= delay.p95 && delay.p95 < Duration::from_secs(1), "{delay:?}");
+    for track in source.tracks() {
+        let delay = source.capture_delay(track.id).expect("it encodes");
+        assert!(delay.p50 <= delay.p95 && delay.p95 < Duration::from_secs(1), "{delay:?}");
+    }
 }
 
 #[test]
 fn what_passes_through_has_no_capture_delay() {
-    assert_eq!(read(&crate::clips::clip()).0.capture_delay(), None);
+    assert_eq!(read(&crate::clips::clip()).0.capture_delay(TrackId(0)), None);
 }

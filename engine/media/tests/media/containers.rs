@@ -1,5 +1,6 @@
 //! Outputs that players accept, also when they are cut off.
 
+use std::io::{BufReader, Read};
 use std::process::{Command, Stdio};
 
 use swarmcast_core::catalogue::{AccessUnit, TrackId};
@@ -123,7 +124,10 @@ fn stdin_and_stdout_are_an_input_and_an_output() {
 fn a_reader_that_goes_away_is_told() {
     let mut child =
         remux(&clip(), "-").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-    drop(child.stdout.take());
+    // The harness's line comes first, and must not be what fails.
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped")).bytes();
+    assert!(stdout.any(|byte| byte.expect("readable") == 0x47), "the first packet");
+    drop(stdout);
     let output = child.wait_with_output().expect("it ends");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && stderr.contains("Closed"), "{stderr}");
