@@ -70,6 +70,8 @@ pub struct HostReport {
     pub missing: u64,
     /// The same by track.
     pub missing_of: BTreeMap<TrackId, u64>,
+    /// Sessions with neighbours that ended.
+    pub neighbours_lost: u64,
     /// New runs of the publisher that it followed.
     pub resets: u64,
     /// From `Subscribe` to the first access unit.
@@ -182,6 +184,7 @@ fn host_report(world: &World, index: usize) -> HostReport {
         units: subscriptions.iter().map(|s| s.units).sum(),
         missing: missing_of.values().sum(),
         missing_of,
+        neighbours_lost: host.oracle.neighbours_lost,
         resets: subscriptions.iter().map(|s| s.resets).sum(),
         joined: subscriptions.first().and_then(|s| Some(s.first_at?.saturating_sub(s.subscribed_at))),
         latency: Quantiles::of(subscriptions.iter().flat_map(|s| s.latencies.iter().copied()).collect()),

@@ -49,6 +49,7 @@ fn three_viewers_on_a_clean_lan_get_everything_at_once() {
     assert_complete(&report);
     assert!(report.joins().p50 <= MS * 300, "{:?}", report.joins());
     assert!(report.viewers().all(|viewer| viewer.latency.p99 <= MS * 100), "{report}");
+    assert!(report.hosts.iter().all(|host| host.neighbours_lost == 0), "a session was given up: {report:?}");
 }
 
 #[test]
@@ -184,6 +185,23 @@ fn a_narrow_downlink_costs_pictures_and_no_sound() {
     assert!(missing(0) > 0, "{report}");
     assert_eq!(missing(1), 0, "{report}");
     assert!(viewer.stats.access_unit_bytes * 8 >= 3_000_000 * 14, "{report}");
+}
+
+#[test]
+fn a_path_with_half_again_the_rate_loses_nothing() {
+    let mut scenario = Scenario::new(20, 1);
+    scenario.workload = Workload::television(8_000_000);
+    scenario.host.down = RateModel::limited(12_000_000);
+    let report = run(&scenario);
+    assert_complete(&report);
+    assert!(report.duplicate_share() <= 0.05, "{report}");
+}
+
+#[test]
+fn more_viewers_than_sessions_are_all_served() {
+    let mut scenario = Scenario { workload: Workload::television(400_000), ..Scenario::new(21, 24) };
+    scenario.host.neighbours_max = Some(5);
+    assert_complete(&run(&scenario));
 }
 
 fn besieged(seed: u64, script: Script) -> Scenario {

@@ -15,6 +15,8 @@ pub(crate) struct HostOracle {
     neighbours_max: usize,
     window_bytes_max: u64,
     neighbours: usize,
+    /// Sessions with neighbours that ended.
+    pub(crate) neighbours_lost: u64,
     overdue_timeouts: u32,
 }
 
@@ -25,13 +27,16 @@ impl HostOracle {
 
     pub(crate) fn new(neighbours_max: usize, window_bytes_max: usize) -> Self {
         let window_bytes_max = window_bytes_max as u64;
-        Self { neighbours_max, window_bytes_max, neighbours: 0, overdue_timeouts: 0 }
+        Self { neighbours_max, window_bytes_max, neighbours: 0, neighbours_lost: 0, overdue_timeouts: 0 }
     }
 
     pub(crate) fn saw_event(&mut self, event: &Event) -> Result<(), Breach> {
         match event {
             Event::NeighbourUp { .. } => self.neighbours += 1,
-            Event::NeighbourDown { .. } => self.neighbours = self.neighbours.saturating_sub(1),
+            Event::NeighbourDown { .. } => {
+                self.neighbours = self.neighbours.saturating_sub(1);
+                self.neighbours_lost += 1;
+            }
             _ => return Ok(()),
         }
         self.judge_neighbours(self.neighbours)
