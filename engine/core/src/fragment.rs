@@ -65,37 +65,25 @@ struct Open {
 /// Collects access units into blocks, one open block a priority.
 #[derive(Debug, Default)]
 pub struct Cutter {
-    open: [Option<Open>; 3],
+    /// In the order in which they were opened.
+    open: Vec<Open>,
 }
 
 impl Cutter {
     /// Adds an access unit. `more` says that another is already waiting. Blocks that close are appended to `out`.
     pub fn push(&mut self, now: Now, work: &Submission, more: bool, out: &mut Vec<Draft>) {
-        self.close_same_track(work, out);
-        let slot = &mut self.open[work.priority as usize];
         let record_bytes = RECORD_HEAD_BYTES_MAX + work.unit.payload.len();
         let small = work.unit.payload.len() < SMALL_UNIT_BYTES;
-        if let Some(open) = slot {
-            let full = open.draft.plain.len() + record_bytes > room(small);
-            if full || (work.random_access && !open.draft.random_access) {
-                out.extend(slot.take().map(|open| open.draft));
-            }
-        }
+        self.close_if(out, |open| !open.may_take(work, record_bytes, small));
         if record_bytes > BLOCK_PLAIN_BYTES {
             return span(work, out);
         }
-        let open = slot.get_or_insert_with(|| Open {
-            draft: Draft {
-                priority: work.priority,
-                continues: false,
-                random_access: work.random_access,
-                media_time: work.media_time,
-                plain: Vec::with_capacity(record_bytes),
-            },
-            tracks: 0,
-            writer: RecordWriter::new(),
-            close_at: now.after(SMALL_UNIT_WAIT),
+        let found = self.open.iter().position(|open| open.draft.priority == work.priority);
+        let at = found.unwrap_or_else(|| {
+            self.open.push(Open::new(now, work, record_bytes));
+            self.open.len() - 1
         });
+        let open = &mut self.open[at];
         open.tracks |= track_bit(work);
         open.writer.put(&work.unit, &mut open.draft.plain);
         open.draft.plain.extend_from_slice(&work.unit.payload);
@@ -105,23 +93,9 @@ impl Cutter {
         self.close_due(now, out);
     }
 
-    /// Units of a track stay in order: a droppable picture that waits for company goes out before the next reference.
-    fn close_same_track(&mut self, work: &Submission, out: &mut Vec<Draft>) {
-        for (slot, open) in self.open.iter_mut().enumerate() {
-            let holds_track = open.as_ref().is_some_and(|open| open.tracks & track_bit(work) != 0);
-            if slot != work.priority as usize && holds_track {
-                out.extend(open.take().map(|open| open.draft));
-            }
-        }
-    }
-
     /// Closes the blocks whose time has come.
     pub fn close_due(&mut self, now: Now, out: &mut Vec<Draft>) {
-        for slot in &mut self.open {
-            if slot.as_ref().is_some_and(|open| open.close_at <= now) {
-                out.extend(slot.take().map(|open| open.draft));
-            }
-        }
+        self.close_if(out, |open| open.close_at <= now);
     }
 
     /// Closes all blocks.
@@ -131,7 +105,49 @@ impl Cutter {
 
     /// Returns when [`Cutter::close_due`] has something to do.
     pub fn next_timeout(&self) -> Option<Now> {
-        self.open.iter().flatten().map(|open| open.close_at).min()
+        self.open.iter().map(|open| open.close_at).min()
+    }
+
+    /// Closes blocks, and before each the random-access points opened earlier: who starts at one misses nothing that
+    /// was published behind it.
+    fn close_if(&mut self, out: &mut Vec<Draft>, leaves: impl Fn(&Open) -> bool) {
+        let Some(last) = self.open.iter().rposition(&leaves) else { return };
+        let mut at = 0;
+        self.open.retain_mut(|open| {
+            let stays = at > last || !(leaves(open) || open.draft.random_access);
+            at += 1;
+            if !stays {
+                out.push(open.take_draft());
+            }
+            stays
+        });
+    }
+}
+
+impl Open {
+    fn new(now: Now, work: &Submission, record_bytes: usize) -> Self {
+        let draft = Draft {
+            priority: work.priority,
+            continues: false,
+            random_access: work.random_access,
+            media_time: work.media_time,
+            plain: Vec::with_capacity(record_bytes),
+        };
+        Self { draft, tracks: 0, writer: RecordWriter::new(), close_at: now.after(SMALL_UNIT_WAIT) }
+    }
+
+    /// Returns whether a unit may go out with or behind this block's: units of a track stay in order, so a droppable
+    /// picture that waits for company leaves before the next reference, and a random-access point begins its block.
+    fn may_take(&self, work: &Submission, record_bytes: usize, small: bool) -> bool {
+        if self.draft.priority != work.priority {
+            return self.tracks & track_bit(work) == 0;
+        }
+        let fits = self.draft.plain.len() + record_bytes <= room(small);
+        fits && (self.draft.random_access || !work.random_access)
+    }
+
+    fn take_draft(&mut self) -> Draft {
+        Draft { plain: std::mem::take(&mut self.draft.plain), ..self.draft }
     }
 }
 

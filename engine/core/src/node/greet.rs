@@ -276,7 +276,7 @@ impl Node {
             };
             let lacks = slot.word() & !remote.holds(block);
             if lacks != 0 && stripes.has(header.header().stripe) {
-                session.outbox.push_pulled(parcel(stream, now, block, lacks, remote.patience));
+                session.outbox.push_catch_up(parcel(stream, now, block, lacks, remote.patience));
             }
         }
     }

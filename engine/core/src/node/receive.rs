@@ -247,9 +247,11 @@ impl Node {
         let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
         let mut lacking = Vec::new();
         for want in wants {
-            let held = stream.window.slot(want.block).map_or(0, |slot| slot.word()) & want.word;
-            if held != 0 {
-                session.outbox.push_pulled(parcel(stream, now, want.block, held, remote.patience));
+            let slot = stream.window.slot(want.block);
+            let held = slot.map_or(0, |slot| slot.word()) & want.word;
+            if let Some(header) = slot.and_then(|slot| slot.header()).filter(|_| held != 0) {
+                let parcel = parcel(stream, now, want.block, held, remote.patience);
+                session.outbox.push_pulled(parcel, header.header().priority);
             }
             if held != want.word {
                 lacking.push(Want { block: want.block, word: want.word & !held });
@@ -347,7 +349,12 @@ impl Stream {
     }
 
     fn note_progress(&mut self, now: Now, path: PathId, block: BlockId) {
+        let newest = self.last_beacon.as_ref().and_then(|last| last.beacon.newest());
         if let Some(catch_up) = self.catch_up.as_mut().filter(|catch_up| catch_up.path == path) {
+            let until = *catch_up.until.get_or_insert(newest.unwrap_or(block));
+            if block > until {
+                return;
+            }
             catch_up.front = catch_up.front.max(block);
             catch_up.last = now;
         }

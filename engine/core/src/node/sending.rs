@@ -21,8 +21,6 @@ const HAVE_PERIOD_MIN: Duration = Duration::from_millis(20);
 const HAVE_SHARE: f64 = 0.02;
 /// Bytes of a have-map with the headers of its packet.
 const HAVE_BYTES: f64 = 110.0;
-/// Longest time a pushed block may wait behind others before pictures are shed.
-const BACKLOG_MAX: Duration = Duration::from_millis(400);
 
 /// Queues parts of a block for the neighbours that its stripe is pushed to and that lack them.
 pub(super) fn push_onward(
@@ -89,7 +87,7 @@ impl Node {
                 session.paced_until = Some(session.pace.next_timeout(now));
                 break;
             }
-            let Some(due) = session.outbox.pop_media(now, BACKLOG_MAX, &mut shed) else { break };
+            let Some(due) = session.outbox.pop_media(now, &mut shed) else { break };
             if let Some(datagram) = take_due(&mut self.streams, due) {
                 session.pace.spend(datagram.len());
                 left = left.saturating_sub(datagram.len());

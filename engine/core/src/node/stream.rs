@@ -63,6 +63,8 @@ impl Orphans {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CatchUp {
     pub(super) path: PathId,
+    /// The newest block when it began, once that is known: what lies behind is pushed.
+    pub(super) until: Option<BlockId>,
     pub(super) front: BlockId,
     pub(super) last: Now,
 }

@@ -289,7 +289,7 @@ impl Node {
             let from = if stream.started || stream.catch_up.is_some() {
                 SubscribeFrom::Block(stream.window.end())
             } else {
-                stream.catch_up = Some(CatchUp { path, front: BlockId(0), last: now });
+                stream.catch_up = Some(CatchUp { path, until: None, front: BlockId(0), last: now });
                 SubscribeFrom::RandomAccess
             };
             self.send_control(path, &Control::Subscribe { tag, stripes, from, patience_ms });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::ids::{BlockId, Now, Priority, StreamTag};
-use crate::wire::{Want, Want as Shards};
+use crate::wire::Want;
 
 /// Most control datagrams that wait; the oldest goes, since all of them are repeated.
 const CONTROL_MAX: usize = 128;
@@ -27,6 +27,11 @@ pub(crate) struct Parcel {
 }
 
 impl Parcel {
+    /// Returns the time that the receiver grants from queueing on.
+    fn patience(&self) -> Duration {
+        self.expires.since(self.queued)
+    }
+
     /// Takes the next part: the header first, then the shards in order.
     fn next(&mut self) -> Option<Option<u8>> {
         if self.word & Want::HEADER != 0 {
@@ -56,18 +61,22 @@ pub(crate) struct Due {
     pub(crate) pulled: bool,
 }
 
+/// The queues of one session. Within a priority what was asked for goes before what is pushed, since it is due earlier.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     control: VecDeque<Bytes>,
-    pulled: VecDeque<Parcel>,
+    /// What a joiner has missed, oldest first.
+    catch_up: VecDeque<Parcel>,
+    pulled: [VecDeque<Parcel>; 3],
     pushed: [VecDeque<Parcel>; 3],
-    /// Set by priority while a stream waits for its next random-access point after something was shed.
-    broken: [bool; 3],
+    /// Whether pictures are shed up to the next random-access point.
+    broken: bool,
 }
 
 impl Outbox {
     pub(crate) fn has_media(&self) -> bool {
-        !self.pulled.is_empty() || self.pushed.iter().any(|queue| !queue.is_empty())
+        let mut queues = self.pulled.iter().chain(&self.pushed);
+        !self.catch_up.is_empty() || queues.any(|queue| !queue.is_empty())
     }
 
     pub(crate) fn has_control(&self) -> bool {
@@ -85,75 +94,76 @@ impl Outbox {
         self.control.pop_front()
     }
 
-    /// Queues parts of a block as a push; parts of the block that came last are merged.
+    /// Queues parts of a block that was just made or received.
     pub(crate) fn push(&mut self, parcel: Parcel, priority: Priority) {
         enqueue(&mut self.pushed[priority as usize], parcel);
     }
 
-    /// Queues parts of a block that were asked for; what waits as a push already is moved up.
-    pub(crate) fn push_pulled(&mut self, mut parcel: Parcel) {
-        for waiting in self.pushed.iter_mut().flatten().chain(&mut self.pulled) {
-            if waiting.block == parcel.block && waiting.tag == parcel.tag {
-                parcel.word |= waiting.word & parcel.word;
-                waiting.word &= !parcel.word;
-            }
+    /// Queues parts of a block that were asked for, apart from those that wait already.
+    pub(crate) fn push_pulled(&mut self, mut parcel: Parcel, priority: Priority) {
+        let queues = self.pulled.iter().chain(&self.pushed).chain([&self.catch_up]).flatten();
+        for waiting in queues.filter(|waiting| waiting.block == parcel.block && waiting.tag == parcel.tag) {
+            parcel.word &= !waiting.word;
         }
-        enqueue(&mut self.pulled, parcel);
+        if parcel.word != 0 {
+            enqueue(&mut self.pulled[priority as usize], parcel);
+        }
     }
 
-    /// Forgets what a receiver got elsewhere.
+    /// Queues parts of a block that a joiner has missed.
+    pub(crate) fn push_catch_up(&mut self, parcel: Parcel) {
+        enqueue(&mut self.catch_up, parcel);
+    }
+
+    /// Forgets everything of a stream.
     pub(crate) fn forget_stream(&mut self, tag: StreamTag) {
-        self.pulled.retain(|parcel| parcel.tag != tag);
-        self.pushed.iter_mut().for_each(|queue| queue.retain(|parcel| parcel.tag != tag));
+        let queues = self.pulled.iter_mut().chain(&mut self.pushed).chain([&mut self.catch_up]);
+        queues.for_each(|queue| queue.retain(|parcel| parcel.tag != tag));
     }
 
-    /// Forgets pushes of a stream that `unwanted` selects.
+    /// Keeps the pushes that `wanted` selects.
     pub(crate) fn retain_pushed(&mut self, mut wanted: impl FnMut(&Parcel) -> bool) {
         self.pushed.iter_mut().for_each(|queue| queue.retain(&mut wanted));
     }
 
     /// Returns the next part that is due. What cannot be of use any longer is taken out and told in `shed`.
-    pub(crate) fn pop_media(&mut self, now: Now, backlog_max: Duration, shed: &mut Vec<Shed>) -> Option<Due> {
-        self.shed_pushed(now, backlog_max, shed);
-        if let Some(due) = pop(&mut self.pulled, now, true) {
-            return Some(due);
+    pub(crate) fn pop_media(&mut self, now: Now, shed: &mut Vec<Shed>) -> Option<Due> {
+        self.shed_pushed(now, shed);
+        for priority in 0..3 {
+            if priority == 1
+                && let Some(due) = pop(&mut self.catch_up, now, true)
+            {
+                return Some(due);
+            }
+            let due = pop(&mut self.pulled[priority], now, true);
+            if let Some(due) = due.or_else(|| pop(&mut self.pushed[priority], now, false)) {
+                return Some(due);
+            }
         }
-        self.pushed.iter_mut().find_map(|queue| pop(queue, now, false))
+        None
     }
 
-    /// Sheds in whole runs: what nothing refers to when it waited too long; reference pictures from the first that
-    /// waited too long up to the next random-access point, and what refers to them with them; sound and data only
+    /// Sheds in whole runs: what nothing refers to when it waited for long; reference pictures from the first that
+    /// waited twice as long up to the next random-access point, and what refers to them with them; sound and data only
     /// when they have expired.
-    fn shed_pushed(&mut self, now: Now, backlog_max: Duration, shed: &mut Vec<Shed>) {
+    fn shed_pushed(&mut self, now: Now, shed: &mut Vec<Shed>) {
         let [essential, reference, disposable] = &mut self.pushed;
-        let drop = |parcel: Parcel, shed: &mut Vec<Shed>| {
-            shed.push(Shed {
-                tag: parcel.tag,
-                block: parcel.block,
-                word: parcel.word & (Shards::SHARDS | Want::HEADER),
-            });
-        };
-        while essential.front().is_some_and(|parcel| parcel.expires <= now) {
-            essential.pop_front().into_iter().for_each(|parcel| drop(parcel, shed));
-        }
-        let stale = |parcel: &Parcel| parcel.expires <= now || now.since(parcel.queued) > backlog_max;
-        let was_broken = self.broken[Priority::Reference as usize];
-        if reference.front().is_some_and(stale) || was_broken {
-            let mut broken = was_broken;
-            let skipped = reference.front().is_some_and(stale);
-            while let Some(front) = reference.front() {
-                if front.random_access && !(stale(front)) {
-                    broken = false;
-                    break;
-                }
-                broken = true;
-                reference.pop_front().into_iter().for_each(|parcel| drop(parcel, shed));
+        let mut drop_while = |queue: &mut VecDeque<Parcel>, goes: &dyn Fn(&Parcel) -> bool| {
+            let before = shed.len();
+            while let Some(parcel) = queue.front().copied().filter(goes) {
+                queue.pop_front();
+                shed.push(Shed { tag: parcel.tag, block: parcel.block, word: parcel.word });
             }
-            self.broken[Priority::Reference as usize] = broken || (skipped && reference.is_empty());
-            disposable.drain(..).for_each(|parcel| drop(parcel, shed));
-        }
-        while disposable.front().is_some_and(|parcel| now.since(parcel.queued) > backlog_max / 2) {
-            disposable.pop_front().into_iter().for_each(|parcel| drop(parcel, shed));
+            shed.len() > before
+        };
+        let waits = |parcel: &Parcel, part: u32| now.since(parcel.queued) > parcel.patience() / part;
+        drop_while(essential, &|parcel| parcel.expires <= now);
+        drop_while(disposable, &|parcel| waits(parcel, 6));
+        self.broken |= reference.front().is_some_and(|parcel| waits(parcel, 3));
+        if self.broken {
+            drop_while(reference, &|parcel| !parcel.random_access || waits(parcel, 3));
+            drop_while(disposable, &|_| true);
+            self.broken = reference.is_empty();
         }
     }
 }

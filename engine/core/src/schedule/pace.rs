@@ -69,7 +69,8 @@ impl Pace {
         if overrun {
             self.rate = (self.rate * 0.8).max(FLOOR);
         } else if sample.rtt > self.rtt_floor + DELAY_MAX {
-            self.rate = (self.rate * 0.8).max(floor.min(self.rate));
+            let relief = (self.rtt_floor + DELAY_MAX).as_secs_f64() / sample.rtt.as_secs_f64();
+            self.rate = (self.rate * relief.clamp(0.5, 0.9)).max(floor.min(self.rate));
         } else if self.limited {
             self.rate = (self.rate * 2.0).min(CEILING);
         }
