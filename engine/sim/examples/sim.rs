@@ -22,6 +22,7 @@ const HELP: &str = "usage: sim [NAME=VALUE ...]
   reorder=0     share held back            duplicate=0 share that comes twice
   up=1000e6     uplink, bit/s              down=0      downlink, bit/s, 0 is no limit
   drift=50      clocks, ppm either way     churn=0     share of viewers that go
+  neighbours=16 most sessions of a host
   kill=0        second at which the busiest relay is killed
   trace=0       1 prints each step to stderr";
 
@@ -84,6 +85,7 @@ fn set(scenario: &mut Scenario, name: &str, number: f64) -> Result<(), String> {
         "down" if number > 0.0 => scenario.host.down = RateModel::limited(number as u64),
         "down" => scenario.host.down = RateModel::UNLIMITED,
         "drift" => scenario.world.drift_ppm_max = number as u32,
+        "neighbours" => scenario.host.neighbours_max = Some(number as usize),
         "churn" => scenario.churn = number.clamp(0.0, 1.0),
         "kill" => {
             scenario
