@@ -48,6 +48,24 @@ fn the_example_is_the_tested_one() {
 }
 
 #[test]
+fn the_exit_codes_are_those_of_the_help() {
+    let help = text("cli/src/failure.rs");
+    let page = text("README.md").replace('`', "");
+    // `  4  no such stream`, up to the quote that ends the text.
+    let rows =
+        help.lines().filter_map(|line| line.strip_prefix("  ")?.trim_end_matches("\";").split_once("  "));
+    let rows: Vec<_> =
+        rows.filter(|(code, _)| code.len() == 1 && code.bytes().all(|b| b.is_ascii_digit())).collect();
+    assert_eq!(rows.len(), 8, "{rows:?}");
+    for (code, meaning) in rows {
+        assert!(
+            page.contains(&format!("| {code} | {meaning} |")),
+            "the README lacks exit code {code}: {meaning}"
+        );
+    }
+}
+
+#[test]
 fn hidden_lines_and_other_languages_are_left_out() {
     let page = "```sh\nmake\n```\n```rust,no_run\n# use a;\nb();\n```\n";
     assert_eq!(blocks(page, &["rust"]), [["b();"]]);
