@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::Once;
 
-use ffmpeg_next::packet::{Mut as _, Ref as _};
+use ffmpeg_next::packet::Ref as _;
 use ffmpeg_next::software::scaling;
 use ffmpeg_next::util::interrupt::{self, InterruptGuard};
 use ffmpeg_next::{Dictionary, Error, Packet, codec, ffi, format};
@@ -391,12 +391,6 @@ pub(crate) fn allow_filters(output: &mut format::context::Output) {
 pub(crate) fn is_disposable(packet: &Packet) -> bool {
     // SAFETY: the packet is valid and only read.
     unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISPOSABLE != 0 }
-}
-
-/// Tells the muxer that nothing refers to the packet.
-pub(crate) fn set_disposable(packet: &mut Packet) {
-    // SAFETY: the packet is valid and owned by the caller.
-    unsafe { (*packet.as_mut_ptr()).flags |= ffi::AV_PKT_FLAG_DISPOSABLE };
 }
 
 /// A picture converter that may move to another thread.

@@ -270,9 +270,6 @@ impl Lane {
         if unit.key {
             packet.set_flags(codec::packet::Flags::KEY);
         }
-        if unit.disposable {
-            ffi::set_disposable(&mut packet);
-        }
         packet
     }
 }

@@ -160,3 +160,24 @@ fn a_late_recording_keeps_its_timestamps() {
         assert_eq!(&whole[whole.len() - late.len()..], late);
     }
 }
+
+#[test]
+fn times_before_zero_stay_before_zero() {
+    let directory = directory();
+    let options = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-c:a", "aac"];
+    let source = make(&directory, "clip.mp4", "1", &options);
+    let recording = path(&directory, "recording.mkv");
+    let units = copy(&source, &recording);
+    let recorded = hashes(&recording);
+    let (source, _) = read(&source);
+    let first = |track: u8| {
+        let first = units.iter().find(|unit| unit.track == TrackId(track)).expect("a unit");
+        let sent = source.tracks()[usize::from(track)].time_base.to_micros(first.pts);
+        let recorded = recorded[&u32::from(track)][0].split(',').nth(1).expect("a pts");
+        (sent, recorded.parse::<i64>().expect("a number") * 1_000)
+    };
+    let ((video, recorded_video), (sound, recorded_sound)) = (first(0), first(1));
+    assert!(sound < 0, "AAC begins with samples to drop, at {sound} us");
+    assert_eq!((video, recorded_video), (0, 0));
+    assert!((sound - recorded_sound).abs() <= 1_000, "{sound} us became {recorded_sound} us");
+}
