@@ -235,17 +235,17 @@ impl Started {
     }
 
     fn for_people(&self) -> String {
+        let Self { group, name, ticket, .. } = self;
         match &self.publication {
-            Some(publication) => format!(
-                "publishing {} in group {}: {}\n  watch it: swarmcast play {} --group {}\n  from elsewhere, add: --peer {}",
-                self.name,
-                self.group,
-                describe(&publication.tracks),
-                self.name,
-                self.group,
-                self.ticket,
-            ),
-            None => format!("looking for {} in group {}", self.name, self.group),
+            Some(publication) => {
+                let tracks = describe(&publication.tracks);
+                format!(
+                    "publishing {name} in group {group}: {tracks}\n  \
+                     watch it: swarmcast play {name} --group {group}\n  \
+                     from elsewhere, add: --peer {ticket}"
+                )
+            }
+            None => format!("looking for {name} in group {group}"),
         }
     }
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -183,6 +184,40 @@ fn a_publisher_that_comes_back_is_recorded_on() {
     assert!(viewer.events.iter().all(|event| event["event"] != "part"));
     check_schema(&viewer.events);
     room.ffmpeg("ffmpeg", &["-xerror", "-i", "x.mkv", "-c", "copy", "-f", "null", "-"]);
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_viewer_that_hangs() {
+    let room = Room::new();
+    let mut publisher = Told::start(&room, &room.publish(&[]));
+    let ticket = ticket(&publisher.expect("started"));
+    let mut viewer = Told::start(&room, &room.play(&["--peer", &ticket]));
+    viewer.expect("first_access_unit");
+    viewer.signal("STOP");
+    let asked = Instant::now();
+    publisher.signal("INT");
+    // Health is told on while the stream lingers; once by chance, twice only if it does.
+    publisher.expect("stats");
+    publisher.expect("stats");
+    publisher.signal("INT");
+    assert_eq!(publisher.finish(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    viewer.signal("CONT");
+}
+
+#[test]
+fn people_are_told_on_standard_error() {
+    let room = Room::new();
+    let mut publisher = Told::start(&room, &room.publish(&[]));
+    let ticket = ticket(&publisher.expect("started"));
+    let viewer = room.run(&room.play(&["--iface", "lo", "--peer", &ticket, "--duration", "1.5"]));
+    assert_eq!((viewer.code, viewer.stdout.as_str()), (0, ""));
+    for told in
+        ["looking for cam", "found: video h264, audio aac", " Mbit/s  lost 0  repaired ", "duration: "]
+    {
+        assert!(viewer.stderr.contains(told), "{told:?} is missing: {}", viewer.stderr);
+    }
+    assert!(!viewer.stderr.contains('\x1b'), "no terminal, no control characters: {}", viewer.stderr);
 }
 
 #[test]
