@@ -22,19 +22,27 @@ const SHARE: f64 = 0.55;
 const DELAY_MAX: Duration = Duration::from_millis(30);
 /// Share of packets lost in one period that tells a path is overrun, even without delay.
 const LOSS_MAX: f64 = 0.25;
+/// Factor by which the rate rises in a period once the path has shown a queue.
+const GROWTH: f64 = 1.05;
 /// Time between two decisions: a few round trips of a LAN, one of a continent.
 const PERIOD: Duration = Duration::from_millis(50);
-/// Bytes that may leave at once: a random-access picture of an 8 Mbit/s stream.
+/// Bytes that may leave at once on a path that shows no queue: a random-access picture of an 8 Mbit/s stream.
 const BURST: f64 = 131_072.0;
+/// Time whose bytes may leave at once on a path that does: a fraction of the queue that a router grants.
+const BURST_TIME: f64 = 0.01;
 
 /// Token bucket and the rate that fills it.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     rate: f64,
     tokens: f64,
+    /// Most tokens.
+    depth: f64,
     filled_at: Now,
     decided_at: Now,
     limited: bool,
+    /// Factor by which the rate rises: 2 until the path shows a queue, little from then on.
+    growth: f64,
     rtt_floor: Duration,
     before: PathSample,
 }
@@ -44,9 +52,11 @@ impl Pace {
         Self {
             rate: START,
             tokens: BURST,
+            depth: BURST,
             filled_at: now,
             decided_at: now,
             limited: false,
+            growth: 2.0,
             rtt_floor: Duration::MAX,
             before: PathSample::default(),
         }
@@ -68,11 +78,16 @@ impl Pace {
         let overrun = sent >= 20 && lost as f64 > LOSS_MAX * sent as f64;
         if overrun {
             self.rate = (self.rate * 0.8).max(FLOOR);
+            self.depth = self.rate * BURST_TIME;
+            self.growth = GROWTH;
         } else if sample.rtt > self.rtt_floor + DELAY_MAX {
             let relief = (self.rtt_floor + DELAY_MAX).as_secs_f64() / sample.rtt.as_secs_f64();
             self.rate = (self.rate * relief.clamp(0.5, 0.9)).max(floor.min(self.rate));
+            self.depth = self.rate * BURST_TIME;
+            self.growth = GROWTH;
         } else if self.limited {
-            self.rate = (self.rate * 2.0).min(CEILING);
+            self.rate = (self.rate * self.growth).min(CEILING);
+            self.depth = (self.depth * self.growth).clamp(self.rate * BURST_TIME, BURST);
         }
         self.limited = false;
     }
@@ -98,6 +113,6 @@ impl Pace {
     fn refill(&mut self, now: Now) {
         let earned = now.since(self.filled_at).as_secs_f64() * self.rate;
         self.filled_at = now;
-        self.tokens = (self.tokens + earned).min(BURST.max(self.rate * 0.01));
+        self.tokens = (self.tokens + earned).min(self.depth.max(self.rate * BURST_TIME).max(3000.0));
     }
 }
