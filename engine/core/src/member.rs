@@ -56,8 +56,8 @@ impl Members {
         Self { own, candidates: BTreeMap::new(), banned: BTreeMap::new() }
     }
 
-    /// Takes a sighting; `shuffle` is a random number that orders dialling.
-    pub(crate) fn handle_sighting(&mut self, now: Now, sighting: Sighting, shuffle: u32) {
+    /// Takes a sighting; `shuffle` is a random number that orders dialling, `connected` tells of a session there is.
+    pub(crate) fn handle_sighting(&mut self, now: Now, sighting: Sighting, shuffle: u32, connected: bool) {
         let known = self.candidates.contains_key(&sighting.peer);
         if sighting.peer == self.own || (!known && self.candidates.len() >= CANDIDATES_MAX) {
             return;
@@ -66,7 +66,7 @@ impl Members {
             addresses: Vec::new(),
             manual: false,
             publishes: Vec::new(),
-            state: State::Idle,
+            state: if connected { State::Connected } else { State::Idle },
             dial_at: now,
             polite_at: now.after(COURTESY + Duration::from_millis(u64::from(shuffle % 1000))),
             failures: 0,

@@ -14,6 +14,10 @@ use crate::wire::{CARRIED_MAX, Control, Hello, INTRODUCED_MAX, Offer, StripeMask
 
 /// Stripes a neighbour must have more than another before one is taken from it for the other's sake.
 const FAIRNESS: u32 = 2;
+/// Two nodes that dial each other at once do so within this time; a later second session replaces a lost one.
+const RACE_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+/// Time that a neighbour is given to become useful before its place may be taken.
+const IDLE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// Most challenges passed on for one stream in the time a beacon takes.
 const CHALLENGES_MAX: usize = 64;
 
@@ -27,16 +31,18 @@ impl Node {
         datagram_bytes_max: usize,
     ) {
         self.members.handle_connected(peer);
-        let full = self.sessions.len() >= self.config.neighbours_max;
         let double = self.sessions.values().find(|session| session.peer == peer).map(|session| session.path);
         let session = Session::new(now, path, peer, remote, datagram_bytes_max);
+        let full =
+            self.sessions.len() >= self.config.neighbours_max && double.is_none() && !self.make_room(now);
         self.sessions.insert(path, session);
         if full || self.members.is_banned(now, peer) || peer == self.config.peer {
             return self.disconnect(now, path);
         }
         if let Some(other) = double {
+            let raced = self.sessions.get(&other).is_some_and(|session| now.since(session.opened) < RACE_MAX);
             let own_dial_survives = self.config.peer < peer;
-            let loser = if dialed == own_dial_survives { other } else { path };
+            let loser = if !raced || dialed == own_dial_survives { other } else { path };
             self.disconnect(now, loser);
             if loser == path {
                 return;
@@ -45,6 +51,26 @@ impl Node {
         let hello =
             Hello { group: self.config.group.id(), proof: self.config.group.proof(self.config.peer, peer) };
         self.send_control(path, &Control::Hello(hello));
+    }
+
+    /// Gives up the neighbour that is of least use: one that has had time to offer a stream and exchanges nothing.
+    /// Returns whether there was one.
+    pub(super) fn make_room(&mut self, now: Now) -> bool {
+        let idle = |session: &&Session| {
+            let supplies = |tag: &StreamTag| {
+                self.streams
+                    .get(tag)
+                    .is_some_and(|stream| !stream.supply.supplied_by(session.path).is_empty())
+            };
+            let useful = |(tag, remote): (&StreamTag, &Remote)| supplies(tag) || !remote.consumes.is_empty();
+            now.since(session.opened) > IDLE_MIN && !session.streams.iter().any(useful)
+        };
+        let offers = |session: &&Session| session.streams.values().any(|remote| remote.offers);
+        let least =
+            self.sessions.values().filter(idle).min_by_key(|session| (offers(session), session.opened));
+        let Some(path) = least.map(|session| session.path) else { return false };
+        self.disconnect(now, path);
+        true
     }
 
     pub(super) fn handle_control(&mut self, now: Now, path: PathId, message: &[u8]) {
@@ -143,8 +169,9 @@ impl Node {
         if let Some(catalogue) = catalogue {
             self.learn(offer, catalogue);
         }
-        self.consider(now, key);
-        if let Some(stream) = self.streams.get_mut(&tag) {
+        if !self.streams.contains_key(&tag) {
+            self.consider(now, key);
+        } else if let Some(stream) = self.streams.get_mut(&tag) {
             stream.supply_at = stream.supply_at.min(now);
             let unproven = stream.subscriber.as_ref().filter(|subscriber| !subscriber.fresh).map(|s| s.nonce);
             if let Some(nonce) = unproven {

@@ -32,8 +32,6 @@ use crate::wire::{DATAGRAM_BYTES_MAX, Offer};
 
 /// Time in which a neighbour has to greet.
 const GREETING_MAX: Duration = Duration::from_secs(3);
-/// Sessions that a node which lacks nothing is content with.
-const NEIGHBOURS_ENOUGH: usize = 6;
 
 /// What a node is told once, at its making.
 #[derive(Clone, Debug)]
@@ -238,7 +236,8 @@ impl Node {
     fn handle_sighting(&mut self, now: Now, sighting: Sighting) {
         if sighting.group.is_none_or(|group| group == self.config.group.id()) {
             let shuffle = self.rng.next_u32();
-            self.members.handle_sighting(now, sighting, shuffle);
+            let connected = self.sessions.values().any(|session| session.peer == sighting.peer);
+            self.members.handle_sighting(now, sighting, shuffle, connected);
         }
     }
 
@@ -276,6 +275,12 @@ impl Node {
     }
 
     fn dial(&mut self, now: Now) {
+        if self.is_hungry()
+            && !self.wants_peers()
+            && self.members.next_timeout(true).is_some_and(|at| at <= now)
+        {
+            self.make_room(now);
+        }
         while self.wants_peers() {
             let wanted: Vec<_> =
                 self.watches.values().map(|watch| watch.subscription.name.as_str()).collect();
@@ -292,10 +297,12 @@ impl Node {
             || self.streams.values().any(|stream| stream.subscriber.is_some() && stream.supply.is_vacant())
     }
 
+    /// Returns whether more sessions are sought: a node that lacks nothing dials three eighths of its places, a hungry one
+    /// half, so that the rest stays free for those who come.
     fn wants_peers(&self) -> bool {
-        let wanted = if self.is_hungry() { self.config.neighbours_max } else { NEIGHBOURS_ENOUGH };
-        let running = self.sessions.len() + self.members.dialing();
-        running < wanted.min(self.config.neighbours_max) || self.members.has_manual_idle()
+        let places = self.config.neighbours_max;
+        let wanted = if self.is_hungry() { places.div_ceil(2) } else { places * 3 / 8 };
+        self.sessions.len() + self.members.dialing() < wanted.max(1) || self.members.has_manual_idle()
     }
 
     fn stream_timeout(&self, stream: &Stream) -> Option<Now> {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::ids::Now;
 use crate::node::PathSample;
 
-/// Bytes a second at first: 80 Mbit/s, ten times an ordinary stream, doubled every sample without delay.
-const START: f64 = 10e6;
+/// Bytes a second at first: 20 Mbit/s, doubled every sample without delay.
+const START: f64 = 2.5e6;
 /// Bytes a second at most: 2 Gbit/s.
 const CEILING: f64 = 250e6;
 /// Bytes a second at least, whatever the stream's rate: 200 kbit/s.
@@ -25,9 +25,11 @@ const LOSS_MAX: f64 = 0.25;
 /// Factor by which the rate rises in a period once the path has shown a queue.
 const GROWTH: f64 = 1.05;
 /// Time between two decisions: a few round trips of a LAN, one of a continent.
-const PERIOD: Duration = Duration::from_millis(50);
+const PERIOD: Duration = Duration::from_millis(45);
 /// Bytes that may leave at once on a path that shows no queue: a random-access picture of an 8 Mbit/s stream.
 const BURST: f64 = 131_072.0;
+/// And at first: about what the queue of a 10 Mbit/s link holds.
+const BURST_START: f64 = 32_768.0;
 /// Time whose bytes may leave at once on a path that does: a fraction of the queue that a router grants.
 const BURST_TIME: f64 = 0.01;
 
@@ -51,8 +53,8 @@ impl Pace {
     pub(crate) fn new(now: Now) -> Self {
         Self {
             rate: START,
-            tokens: BURST,
-            depth: BURST,
+            tokens: BURST_START,
+            depth: BURST_START,
             filled_at: now,
             decided_at: now,
             limited: false,
@@ -81,13 +83,13 @@ impl Pace {
             self.depth = self.rate * BURST_TIME;
             self.growth = GROWTH;
         } else if sample.rtt > self.rtt_floor + DELAY_MAX {
-            let relief = (self.rtt_floor + DELAY_MAX).as_secs_f64() / sample.rtt.as_secs_f64();
-            self.rate = (self.rate * relief.clamp(0.5, 0.9)).max(floor.min(self.rate));
+            let factor = if self.growth > GROWTH { 0.5 } else { 0.85 };
+            self.rate = (self.rate * factor).max(floor.min(self.rate));
             self.depth = self.rate * BURST_TIME;
             self.growth = GROWTH;
         } else if self.limited {
             self.rate = (self.rate * self.growth).min(CEILING);
-            self.depth = (self.depth * self.growth).clamp(self.rate * BURST_TIME, BURST);
+            self.depth = (self.depth * self.growth).min(BURST).max(self.rate * BURST_TIME);
         }
         self.limited = false;
     }

@@ -7,8 +7,8 @@ use crate::ids::{BlockId, Now, PathId};
 
 /// Time to wait past 1.5 round trips before a second source is asked: a receiver's scheduling on a busy machine.
 const RETRY_SLACK: Duration = Duration::from_millis(10);
-/// Time one shard takes on a path of 40 Mbit/s, which an answer of many shards is granted.
-const SHARD_TIME: Duration = Duration::from_micros(200);
+/// Time one shard takes on a path of 10 Mbit/s, which is granted for all that was asked and is not yet there.
+const SHARD_TIME: Duration = Duration::from_micros(800);
 /// Most shards asked of one neighbour and not yet answered: 256 KiB.
 const OUTSTANDING_MAX: u32 = 256;
 /// Shortest wait for what should come by push: reordering and scheduling on a LAN.
@@ -84,7 +84,8 @@ impl Pulls {
             |source| (tries(source.path), source.failures, source.publisher, source.rtt, source.path),
         )?;
         let word = best.holds & wanted;
-        let patience = best.rtt * 3 / 2 + RETRY_SLACK + SHARD_TIME * word.count_ones();
+        let waiting = self.outstanding.get(&best.path).copied().unwrap_or(0) + word.count_ones();
+        let patience = best.rtt * 3 / 2 + RETRY_SLACK + SHARD_TIME * waiting;
         if requests.len() >= 32 {
             requests.remove(0);
         }
