@@ -10,6 +10,7 @@ use iroh::{Endpoint, RelayMode, SecretKey};
 use socket2::{Domain, Protocol, Socket, Type};
 use swarmcast_core::ids::PeerId;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use crate::congestion::FixedWindow;
 use crate::discovery::DiscoveryError;
@@ -40,6 +41,10 @@ const RECEIVE_BUFFER_BYTES: usize = 2 << 20;
 
 /// Tries to find a port number that is free for UDP and TCP, IPv4 and IPv6.
 const PORT_TRIES_MAX: u32 = 16;
+
+/// Wait before a fixed port is tried again: iroh lets go of its sockets up to 20 ms after its endpoint has closed, so a
+/// node that follows another at once would find its port in use.
+const PORT_WAIT: Duration = Duration::from_millis(5);
 
 /// Why a node could not open its sockets.
 #[derive(Debug, thiserror::Error)]
@@ -75,14 +80,14 @@ impl Sockets {
     pub(crate) async fn open(port: Option<u16>, interfaces: &[String]) -> Result<Self, BindError> {
         let addresses = wanted_addresses(interfaces)?;
         let fixed = port.filter(|port| *port != 0);
-        let mut tries = 0;
-        loop {
-            tries += 1;
+        for _ in 1..PORT_TRIES_MAX {
             match Self::try_open(fixed.unwrap_or(0), &addresses).await {
-                Err(BindError::PortInUse(_)) if fixed.is_none() && tries < PORT_TRIES_MAX => {}
+                Err(BindError::PortInUse(_)) if fixed.is_some() => sleep(PORT_WAIT).await,
+                Err(BindError::PortInUse(_)) => {}
                 done => return done,
             }
         }
+        Self::try_open(fixed.unwrap_or(0), &addresses).await
     }
 
     async fn try_open(port: u16, addresses: &[LocalAddress]) -> Result<Self, BindError> {
