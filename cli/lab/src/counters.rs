@@ -62,9 +62,9 @@ mod tests {
     use super::{Counters, parse};
 
     const TABLE: &str = "\
-Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
-    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0
+Inter-|   Receive                    |  Transmit
+ face |bytes    packets errs (...)    |bytes    packets errs (...)
+    lo:       0       0    0    0    0     0     0     0      0      0    0    0    0     0    0     0
   eth0: 1500 10 1 2 3 4 5 6 3000 20 0 0 0 0 0 0
 ";
 

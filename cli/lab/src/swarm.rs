@@ -19,10 +19,10 @@ use crate::output::Exit;
 use crate::process::Process;
 
 /// The group that every scenario uses.
-const GROUP: &str = "lab";
+pub const GROUP: &str = "lab";
 
 /// The stream that every scenario publishes.
-const STREAM: &str = "cam";
+pub const STREAM: &str = "cam";
 
 /// Longest that a process may take to say that it runs, and to end when asked: far above any goal.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,6 +48,16 @@ pub fn binary() -> Result<PathBuf> {
         }
     }
     bail!("no swarmcast in {}: build it with `cargo build --release -p swarmcast-cli`", target.display())
+}
+
+/// Finds a program that the scenarios need beside the binary, built as a cargo example of that name: with the same
+/// profile as the binary if there is one, else with any.
+pub fn companion(name: &str) -> Option<PathBuf> {
+    let beside = binary().ok().and_then(|binary| binary.parent().map(Path::to_path_buf));
+    let target = target_directory().ok();
+    let built = ["release", "debug"].into_iter().filter_map(|profile| Some(target.as_ref()?.join(profile)));
+    let places = beside.into_iter().chain(built);
+    places.map(|directory| directory.join("examples").join(name)).find(|file| file.is_file())
 }
 
 /// A network on which one stream is published and watched.

@@ -35,10 +35,11 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// A process that answers each line of nothing: prints a tick every 20 ms.
+/// A process that writes an event every 20 ms.
 fn ticker(network: &Network, host: usize) -> Result<Process> {
-    let script = "n=0; while :; do n=$((n+1)); echo \"{\\\"event\\\":\\\"tick\\\",\\\"t\\\":1,\\\"n\\\":$n}\"; sleep 0.02; done";
-    Process::spawn(network.host(host), "ticker", Command::new("sh").args(["-c", script]))
+    let event = r#"{"event":"tick","t":1,"n":%d}\n"#;
+    let script = format!("n=0; while :; do n=$((n+1)); printf '{event}' $n; sleep 0.02; done");
+    Process::spawn(network.host(host), "ticker", Command::new("sh").args(["-c", &script]))
 }
 
 fn wait_tick(process: &Process, number: f64, timeout: Duration) -> Result<()> {

@@ -31,4 +31,4 @@ macro_rules! scenarios {
         }
     };
 }
-scenarios!(clean join upload loss distance bottleneck churn webcam overhead cpu);
+scenarios!(clean join upload loss distance bottleneck churn attack webcam overhead cpu);

@@ -1,6 +1,5 @@
 //! Processor time of a viewer and of a publisher, beside iroh carrying the same bytes and doing nothing else.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,12 +9,12 @@ use super::{let_run, span};
 use crate::clip::Clip;
 use crate::counters::Counters;
 use crate::host::Host;
-use crate::lab::{Lab, target_directory};
+use crate::lab::Lab;
 use crate::network::Network;
 use crate::output::CpuTime;
 use crate::process::Process;
 use crate::report::{Goal, Report, Unit};
-use crate::swarm::{PATIENCE, Swarm, Watch, binary};
+use crate::swarm::{PATIENCE, Swarm, Watch, companion};
 
 /// Share of payload in what plain iroh puts on the wire: 1,100 bytes, and 72 of Ethernet, IPv4, UDP and QUIC.
 const PLAIN_PAYLOAD: f64 = 1_100.0 / 1_172.0;
@@ -94,7 +93,8 @@ fn usage(process: &Process, host: &Host, time: Duration) -> Result<Usage> {
 /// Sends `rate` bits a second, all connections together, from the first host to each of the others; tells what the
 /// sender and the last receiver used.
 fn plain_iroh(network: &Network, rate: f64, time: Duration) -> Result<(Usage, Usage)> {
-    let program = plain_iroh_binary()?;
+    let program = companion("plain_iroh");
+    let program = program.context("no plain_iroh: `cargo build --release -p swarmcast-lab --examples`")?;
     let [sender_host, receiver_hosts @ ..] = network.hosts() else { bail!("a network of no hosts") };
     let last_host = receiver_hosts.last().context("nobody to receive")?;
     let each = (rate * PLAIN_PAYLOAD / receiver_hosts.len() as f64) as u64;
@@ -121,13 +121,4 @@ fn plain_iroh(network: &Network, rate: f64, time: Duration) -> Result<(Usage, Us
     let cpu = CpuTime { user: after.0.user - before.0.user, system: after.0.system - before.0.system };
     let sending = Usage { seconds: receiving.seconds, cpu, passed: after.1 - before.1 };
     Ok((sending, receiving))
-}
-
-/// The yardstick, built with the same profile as the binary that is tested.
-fn plain_iroh_binary() -> Result<PathBuf> {
-    let target = target_directory()?;
-    let beside = binary()?.parent().map(|directory| directory.join("examples/plain_iroh"));
-    let built = ["release", "debug"].map(|profile| target.join(profile).join("examples/plain_iroh"));
-    let found = beside.into_iter().chain(built).find(|file| file.is_file());
-    found.context("no plain_iroh: build it with `cargo build --release -p swarmcast-lab --examples`")
 }

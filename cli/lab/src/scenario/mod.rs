@@ -10,6 +10,7 @@ use anyhow::Result;
 use crate::lab::Lab;
 use crate::report::{Length, Report};
 
+mod attack;
 mod bottleneck;
 mod churn;
 mod clean;
@@ -40,6 +41,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "distance", about: "30 ms apart, 1 % loss", run: distance::run },
     Scenario { name: "bottleneck", about: "10 Mbit/s shared with a TCP flow", run: bottleneck::run },
     Scenario { name: "churn", about: "the busiest viewer is killed or stopped", run: churn::run },
+    Scenario { name: "attack", about: "a member alters, replays, boasts, floods", run: attack::run },
     Scenario { name: "webcam", about: "capture to delivery", run: webcam::run },
     Scenario { name: "overhead", about: "bytes on the wire over payload", run: overhead::run },
     Scenario { name: "cpu", about: "processor time of viewer and publisher", run: cpu::run },

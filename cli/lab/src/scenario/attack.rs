@@ -1,0 +1,117 @@
+//! A member of the group that lies: the others deliver nothing false and miss nothing.
+//!
+//! The liar is a program of its own, a cargo example called `hostile`; where it was not built, the scenario is skipped.
+//! It is started as `hostile SCRIPT --group GROUP --name NAME --peer TICKET`, watches and relays the stream as any
+//! viewer does, tells `started` with its `ticket` and `endpoint` as the binary does, and from then on, until it is
+//! killed:
+//! - `alter` flips bits in what it passes on;
+//! - `replay` sends again the first run of the stream that it saw, once there is a second;
+//! - `boast` claims fragments that it does not have, and sends none;
+//! - `flood` sends 50 Mbit/s of forged headers for 10 s, then nothing.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{let_run, span};
+use crate::clip::Clip;
+use crate::compare::Source;
+use crate::lab::Lab;
+use crate::network::Network;
+use crate::process::Process;
+use crate::report::{Goal, Report, Unit};
+use crate::swarm::{GROUP, PATIENCE, Publisher, STREAM, Snapshot, Swarm, Viewer, Watch, companion};
+
+/// What the liar does, and whether it shows as something counted.
+const SCRIPTS: &[(&str, Goal)] = &[
+    ("alter", Goal::AtLeast(1.0)),
+    ("replay", Goal::AtLeast(1.0)),
+    ("boast", Goal::None),
+    ("flood", Goal::AtLeast(1.0)),
+];
+
+/// Counters of what was found to be false.
+const FOUND_OUT: &[&str] = &["forged", "replay", "malformed"];
+
+/// Share of a core that a victim may use in all, stream and lies together, percent.
+const CORE_PERCENT: f64 = 50.0;
+
+const LIAR: usize = 1;
+const VIEWERS: std::ops::Range<usize> = 2..5;
+
+/// Runs the scenario.
+pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
+    let Some(program) = companion("hostile") else {
+        eprintln!("SKIPPED attack: there is no example called `hostile` in the target directory");
+        return Ok(());
+    };
+    for &(script, told) in SCRIPTS {
+        report.enter_case(script);
+        attack(lab, report, &program, script, told)?;
+    }
+    Ok(())
+}
+
+fn attack(lab: &Lab, report: &mut Report, program: &Path, script: &str, told: Goal) -> Result<()> {
+    let clip = Clip::STANDARD.file(lab)?;
+    let source = Source::read(&clip)?;
+    let network = Network::bridged(lab, VIEWERS.end)?;
+    let swarm = Swarm::new(lab, &network, "attack")?;
+    let mut publisher = swarm.publish_loop(0, &clip)?;
+    let liar = spawn(&network, program, script, &publisher)?;
+    let started = liar.wait_event("started", PATIENCE)?;
+    let known =
+        |name: &str| started.text(name).map(str::to_owned).context("`started` of the liar lacks a field");
+    let (ticket, endpoint) = (known("ticket")?, known("endpoint")?);
+    if script == "replay" {
+        // The liar hears a first run; the viewers see only the second.
+        let_run(span(report, 3, 5));
+        publisher.stop()?;
+        drop(publisher);
+        publisher = swarm.publish_loop(0, &clip)?;
+    }
+    let viewers = swarm.watch_all(VIEWERS, &Watch { peer: Some(ticket), ..Watch::recording() })?;
+    let before = snapshots(&viewers)?;
+    // A flood lasts 10 s and begins when the liar has somebody to send to.
+    let_run(span(report, 12, 30));
+    let after = snapshots(&viewers)?;
+
+    let (mut missing, mut wrong, mut found_out, mut busiest, mut dropped) = (0, 0, 0.0, 0.0_f64, 0);
+    for (index, viewer) in viewers.iter().enumerate() {
+        let (then, now) = (&before[index], &after[index]);
+        found_out += now.0.growth(&then.0, FOUND_OUT)?;
+        busiest = busiest.max((now.1 - then.1) / (now.0.t - then.0.t) * 100.0);
+        let left = |event: &&crate::event::Event| {
+            event.text("peer") == Some(&endpoint) && event.flag("up") == Some(false)
+        };
+        dropped += viewer.member.process.events("neighbour").iter().filter(left).count();
+        viewer.stop()?;
+        let comparison = source.compare(viewer.recording()?)?;
+        missing += comparison.missing();
+        wrong += comparison.wrong();
+    }
+    publisher.stop()?;
+    report.add("false, double or out of order", wrong as f64, Unit::Count, Goal::AtMost(0.0));
+    report.add("access units missing", missing as f64, Unit::Count, Goal::AtMost(0.0));
+    report.add("lies counted", found_out, Unit::Count, told);
+    report.add("times that a viewer dropped the liar", dropped as f64, Unit::Count, Goal::None);
+    report.add("busiest viewer, of a core", busiest, Unit::Percent, Goal::AtMost(CORE_PERCENT));
+    Ok(())
+}
+
+fn spawn(network: &Network, program: &Path, script: &str, publisher: &Publisher) -> Result<Process> {
+    let mut command = Command::new(program);
+    command.args([script, "--group", GROUP, "--name", STREAM, "--peer", &publisher.ticket()?]);
+    Process::spawn(network.host(LIAR), "liar", &mut command)
+}
+
+/// The counters of each viewer, and the seconds of processor time that it has used.
+fn snapshots(viewers: &[Viewer]) -> Result<Vec<(Snapshot, f64)>> {
+    let snapshot = |viewer: &Viewer| {
+        let snapshot = viewer.member.snapshot()?;
+        let cpu = viewer.member.process.cpu()?;
+        Ok((snapshot, cpu.user + cpu.system))
+    };
+    viewers.iter().map(snapshot).collect()
+}
