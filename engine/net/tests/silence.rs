@@ -5,7 +5,9 @@
 //! inside the namespaces with a role in its environment.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -85,6 +87,22 @@ impl Cable {
             .spawn()
             .expect("`ip netns exec` runs")
     }
+
+    /// Captures what passes on the right side, and returns once it does.
+    fn capture(&self, path: &Path) -> Running {
+        // Into a file: nobody reads a pipe meanwhile, and what fills it stops the capture.
+        let file = File::create(path).expect("the directory for temporary files takes one");
+        let capture = Command::new("ip")
+            .args(["netns", "exec", &self.right, "tcpdump", "-i", "eth0", "-nn", "-l", "-q"])
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut capture = Running(capture.expect("`ip netns exec` runs"));
+        let mut told = BufReader::new(capture.0.stderr.take().expect("piped")).lines();
+        assert!(told.any(|line| line.is_ok_and(|line| line.contains("listening on"))), "tcpdump captures");
+        capture
+    }
 }
 
 impl Drop for Cable {
@@ -135,16 +153,8 @@ fn nodes_find_each_other_and_speak_to_nobody_else() {
             );
             return;
         };
-        // Into a file: nobody reads a pipe meanwhile, and what fills it stops the capture.
         let path = std::env::temp_dir().join(&cable.right);
-        let file = File::create(&path).expect("the directory for temporary files takes one");
-        let capture = Command::new("ip")
-            .args(["netns", "exec", &cable.right, "tcpdump", "-i", "eth0", "-nn", "-l", "-q"])
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(Stdio::null())
-            .spawn();
-        let capture = Running(capture.expect("`ip netns exec` runs"));
+        let capture = cable.capture(&path);
         let publisher = Running(cable.start(&cable.left, PUBLISHER));
         let mut viewer = Running(cable.start(&cable.right, VIEWER));
         let told = viewer.output();
