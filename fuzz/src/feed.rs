@@ -1,5 +1,7 @@
 //! Bytes as a supply of fields: when they run out, everything is zero.
 
+use swarmcast_core::wire::put_varint;
+
 /// What is left of a case.
 pub(crate) struct Feed<'a>(&'a [u8]);
 
@@ -38,5 +40,44 @@ impl<'a> Feed<'a> {
             bits @ 200..=249 => (1_u64 << (bits - 186)).wrapping_add(u64::from(self.u8())).wrapping_sub(128),
             _ => self.u64(),
         }
+    }
+}
+
+/// Numbers around which decoders decide.
+const EDGES: [u64; 16] =
+    [0, 1, 8, 16, 17, 32, 62, 64, 128, 250, 1024, 2000, 16 << 10, 60 << 10, 16 << 20, u32::MAX as u64];
+
+impl Feed<'_> {
+    fn edge(&mut self) -> u64 {
+        let choice = self.u8();
+        EDGES[usize::from(choice & 15)].wrapping_add(u64::from(choice >> 4 & 3)).saturating_sub(1)
+    }
+
+    /// A message: bytes as they are, or fields one behind the other with numbers near the limits of the format.
+    pub(crate) fn message(&mut self) -> Vec<u8> {
+        if self.u8() & 1 == 0 {
+            return self.bytes(usize::MAX).to_vec();
+        }
+        let mut out = vec![self.u8() & 0x1f];
+        if out[0] & 0x10 != 0 {
+            out.extend_from_slice(&[1; 4]);
+        }
+        while !self.is_dry() && out.len() < 4096 {
+            let before = out.len();
+            let field = self.u8();
+            match field % 8 {
+                0..=2 => put_varint(&mut out, self.edge()),
+                3 => put_varint(&mut out, self.number()),
+                4 => out.push(self.u8()),
+                5 => out.extend_from_slice(&1_u64.rotate_left(u32::from(self.u8())).to_be_bytes()),
+                6 => out.extend_from_slice(&[0; 32]),
+                _ => out.extend_from_slice(self.bytes(usize::from(field >> 3))),
+            }
+            let made = out[before..].to_vec();
+            if field >= 0xf0 {
+                (0..self.edge().min(70)).for_each(|_| out.extend_from_slice(&made));
+            }
+        }
+        out
     }
 }

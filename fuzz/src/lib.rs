@@ -4,6 +4,7 @@
 mod feed;
 mod forge;
 mod model;
+mod node;
 mod path;
 mod signed;
 
@@ -12,11 +13,14 @@ use swarmcast_core::wire::{
     Beacon, BlockHeader, Control, DATAGRAM_BYTES_MAX, Datagram, decode_catalogue, encode_catalogue,
 };
 
+use feed::Feed;
+pub use node::node;
 pub use path::{join, journey};
 pub use signed::header;
 
-/// Any bytes as a datagram: what decodes, encodes to something that decodes to the same.
+/// Any bytes, or any fields, as a datagram: what decodes, encodes to something that decodes to the same.
 pub fn datagram(data: &[u8]) {
+    let data = &Feed::new(data).message()[..];
     let tag = StreamTag([1; 4]);
     let again = match Datagram::decode(data) {
         Ok(Datagram::Have(map)) => Datagram::encode_have(tag, &map),
@@ -46,8 +50,9 @@ pub fn datagram(data: &[u8]) {
     }
 }
 
-/// Any bytes as a control message, and as a catalogue.
+/// Any bytes, or any fields, as a control message, and as a catalogue.
 pub fn control(data: &[u8]) {
+    let data = &Feed::new(data).message()[..];
     if let Ok(control) = Control::decode(data) {
         assert_eq!(Control::decode(&control.encode()), Ok(control));
     }

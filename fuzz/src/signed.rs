@@ -47,7 +47,7 @@ fn block(feed: &mut Feed<'_>) {
 }
 
 /// A header with any counts, and leaves that fit shards of the case where there are as many.
-fn draw_header(feed: &mut Feed<'_>) -> (BlockHeader, Vec<Vec<u8>>) {
+pub(crate) fn draw_header(feed: &mut Feed<'_>) -> (BlockHeader, Vec<Vec<u8>>) {
     let flags = feed.u8();
     let shape = feed.u8();
     let count = if shape & 1 == 0 { usize::from(shape >> 1) % 66 } else { usize::from(shape >> 1) % 4 };
@@ -106,24 +106,28 @@ fn expected_bytes(header: &BlockHeader, index: u8) -> usize {
     }
 }
 
-fn beacon(feed: &mut Feed<'_>) {
+/// A beacon with any fields, mostly of this epoch.
+pub(crate) fn draw_beacon(feed: &mut Feed<'_>) -> Beacon {
     let own = feed.u8() & 3 != 0;
-    let keys = FORGE.sealer.keys();
     let nonces = usize::from(feed.u8() % 12);
-    let beacon = Beacon {
-        epoch: if own { keys.epoch() } else { Epoch(feed.u64()) },
+    Beacon {
+        epoch: if own { FORGE.sealer.keys().epoch() } else { Epoch(feed.u64()) },
         at: Duration::from_micros(feed.number()),
         wall: WallClock(feed.number()),
         state: [StreamState::Live, StreamState::Paused, StreamState::Ended][usize::from(feed.u8()) % 3],
         blocks: feed.number(),
         random_access: (feed.u8() & 1 == 0).then_some(BlockId(feed.number())),
         nonces: (0..nonces).map(|_| feed.u64()).collect(),
-    };
+    }
+}
+
+fn beacon(feed: &mut Feed<'_>) {
+    let (keys, beacon) = (FORGE.sealer.keys(), draw_beacon(feed));
     match keys.verify_beacon(&FORGE.beacon(&beacon)) {
         Ok(verified) => {
-            assert!(own || beacon.epoch == keys.epoch());
+            assert_eq!(beacon.epoch, keys.epoch());
             assert!(verified.random_access.is_none_or(|block| block < BlockId(verified.blocks)));
-            assert_eq!(verified.nonces[..], beacon.nonces[..nonces.min(8)]);
+            assert_eq!(verified.nonces[..], beacon.nonces[..beacon.nonces.len().min(8)]);
         }
         Err(why) => assert_ne!(why, VerifyError::Signature, "it was signed as it stands"),
     }

@@ -42,3 +42,8 @@ fn join() {
 fn journey() {
     replay("journey", bodies::journey);
 }
+
+#[test]
+fn node() {
+    replay("node", bodies::node);
+}
