@@ -11,7 +11,7 @@ use crate::window::{Slot, Window};
 
 /// Time that a joiner leaves to the run of older blocks beyond its playout delay: on a path with half again the
 /// stream's rate a group of pictures of one second takes two.
-const CATCH_UP_GRACE: Duration = Duration::from_secs(3);
+pub(crate) const CATCH_UP_GRACE: Duration = Duration::from_secs(3);
 /// Time over which the smallest transit is kept: at 100 ppm the clocks part by 1 ms meanwhile.
 const CLOCK_PERIOD: Duration = Duration::from_secs(10);
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
 use crate::node::PathSample;
+use crate::playout::CATCH_UP_GRACE;
 use crate::schedule::{Outbox, Pace};
 use crate::window::WINDOW_BLOCKS_MAX;
 use crate::wire::{DATAGRAM_BYTES_MAX, HaveMap, StripeMask, WANTS_MAX, Want};
@@ -70,7 +71,9 @@ pub(crate) struct Remote {
     /// Stripes pushed to it.
     pub(crate) consumes: StripeMask,
     /// Age past which it has no use for a fragment.
-    pub(crate) patience: Duration,
+    patience: Duration,
+    /// Until when it draws level with the stream, and waits longer.
+    joining_until: Now,
     pub(crate) depths: [u8; STRIPES as usize],
     /// Time of the newest beacon that it has, in ms since the epoch began.
     pub(crate) beacon_ms: u64,
@@ -95,6 +98,7 @@ impl Remote {
             offers: false,
             consumes: StripeMask::default(),
             patience: Duration::from_secs(2),
+            joining_until: now,
             depths: [HaveMap::NO_DEPTH; STRIPES as usize],
             beacon_ms: 0,
             finished: false,
@@ -107,6 +111,19 @@ impl Remote {
             words: BTreeMap::new(),
             refused: BTreeMap::new(),
         }
+    }
+
+    /// Takes the playout delay of a subscriber, 50 ms to 60 s, and whether it has yet to draw level.
+    pub(crate) fn handle_subscriber(&mut self, now: Now, delay_ms: u32, joins: bool) {
+        self.patience = Duration::from_millis(u64::from(delay_ms.clamp(50, 60_000)));
+        if joins {
+            self.joining_until = now.after(CATCH_UP_GRACE);
+        }
+    }
+
+    /// Returns the age past which it has no use for a fragment.
+    pub(crate) fn patience(&self, now: Now) -> Duration {
+        if now < self.joining_until { self.patience + CATCH_UP_GRACE } else { self.patience }
     }
 
     /// Takes a have-map. Nothing behind `newest_max`, the newest that a beacon vouches for and 2 s more, is believed.

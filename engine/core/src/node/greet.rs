@@ -88,8 +88,7 @@ impl Node {
             Control::Challenge { tag, nonce } => self.handle_challenge(now, path, tag, nonce),
             Control::Subscribe { tag, stripes, from, patience_ms } => {
                 if let Some(remote) = self.remote_mut(path, tag) {
-                    remote.patience =
-                        std::time::Duration::from_millis(u64::from(patience_ms.clamp(50, 60_000)));
+                    remote.handle_subscriber(now, patience_ms, from == SubscribeFrom::RandomAccess);
                 }
                 self.handle_stripes_wanted(now, path, tag, stripes, from);
             }
@@ -303,7 +302,7 @@ impl Node {
             };
             let lacks = slot.word() & !remote.holds(block);
             if lacks != 0 && stripes.has(header.header().stripe) {
-                session.outbox.push_catch_up(parcel(stream, now, block, lacks, remote.patience));
+                session.outbox.push_catch_up(parcel(stream, now, block, lacks, remote.patience(now)));
             }
         }
     }

@@ -250,7 +250,7 @@ impl Node {
             let slot = stream.window.slot(want.block);
             let held = slot.map_or(0, |slot| slot.word()) & want.word;
             if let Some(header) = slot.and_then(|slot| slot.header()).filter(|_| held != 0) {
-                let parcel = parcel(stream, now, want.block, held, remote.patience);
+                let parcel = parcel(stream, now, want.block, held, remote.patience(now));
                 session.outbox.push_pulled(parcel, header.header().priority);
             }
             if held != want.word {

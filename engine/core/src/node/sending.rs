@@ -37,7 +37,7 @@ pub(super) fn push_onward(
         let Some(remote) = session.streams.get(&stream.tag()) else { continue };
         let lacks = word & !remote.holds(block);
         if remote.takes(header.stripe) && lacks != 0 {
-            let parcel = parcel(stream, now, block, lacks, remote.patience);
+            let parcel = parcel(stream, now, block, lacks, remote.patience(now));
             session.outbox.push(parcel, header.priority);
         }
     }

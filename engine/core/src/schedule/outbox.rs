@@ -69,8 +69,6 @@ pub(crate) struct Outbox {
     catch_up: VecDeque<Parcel>,
     pulled: [VecDeque<Parcel>; 3],
     pushed: [VecDeque<Parcel>; 3],
-    /// When the run of older blocks was last in the way of pushes.
-    caught_up: Now,
     /// Whether pictures are shed up to the next random-access point.
     broken: bool,
 }
@@ -130,9 +128,6 @@ impl Outbox {
 
     /// Returns the next part that is due. What cannot be of use any longer is taken out and told in `shed`.
     pub(crate) fn pop_media(&mut self, now: Now, shed: &mut Vec<Shed>) -> Option<Due> {
-        if !self.catch_up.is_empty() {
-            self.caught_up = now;
-        }
         self.shed_pushed(now, shed);
         for priority in 0..3 {
             if priority == 1
@@ -161,9 +156,7 @@ impl Outbox {
             }
             shed.len() > before
         };
-        let caught_up = self.caught_up;
-        let waits =
-            |parcel: &Parcel, part: u32| now.since(parcel.queued.max(caught_up)) > parcel.patience() / part;
+        let waits = |parcel: &Parcel, part: u32| now.since(parcel.queued) > parcel.patience() / part;
         drop_while(essential, &|parcel| parcel.expires <= now);
         drop_while(disposable, &|parcel| waits(parcel, 6));
         self.broken |= reference.front().is_some_and(|parcel| waits(parcel, 3));

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::{BlockId, Now, PathId};
+use crate::wire::Want;
 
 /// Time to wait past 1.5 round trips before a second source is asked: a receiver's scheduling on a busy machine.
 const RETRY_SLACK: Duration = Duration::from_millis(10);
 /// Time one shard takes on a path of 10 Mbit/s, which is granted for all that was asked and is not yet there.
 const SHARD_TIME: Duration = Duration::from_micros(800);
-/// Most shards asked of one neighbour and not yet answered: 256 KiB.
+/// Most shards asked of one neighbour and not yet answered: 256 KiB. Headers, and with them blocks of one datagram,
+/// are asked for all the same: sound does not wait for pictures.
 const OUTSTANDING_MAX: u32 = 256;
 /// Shortest wait for what should come by push: reordering and scheduling on a LAN.
 const TOLERANCE_MIN: Duration = Duration::from_millis(12);
@@ -79,7 +81,10 @@ impl Pulls {
     ) -> Option<(PathId, u64)> {
         let requests = self.requests.entry(block).or_default();
         let tries = |path: PathId| requests.iter().filter(|request| request.path == path).count();
-        let free = |path: &PathId| self.outstanding.get(path).is_none_or(|count| *count < OUTSTANDING_MAX);
+        let free = |path: &PathId| {
+            wanted & Want::HEADER != 0
+                || self.outstanding.get(path).is_none_or(|count| *count < OUTSTANDING_MAX)
+        };
         let best = sources.filter(|source| source.holds & wanted != 0 && free(&source.path)).min_by_key(
             |source| (tries(source.path), source.failures, source.publisher, source.rtt, source.path),
         )?;
