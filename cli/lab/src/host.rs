@@ -1,7 +1,7 @@
 //! A host: a namespace with one interface, and the faults that strike it.
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
@@ -19,7 +19,6 @@ pub struct Host {
     address: Ipv4Addr,
     namespace: Namespace,
     port: Option<Port>,
-    faults: Mutex<IngressFaults>,
 }
 
 /// The other end of a host's cable.
@@ -34,7 +33,7 @@ pub(crate) struct Port {
 impl Host {
     /// Takes a namespace whose interface is set up; without `port` there is no cable to pull.
     pub(crate) fn new(index: usize, address: Ipv4Addr, namespace: Namespace, port: Option<Port>) -> Self {
-        Self { index, address, namespace, port, faults: Mutex::default() }
+        Self { index, address, namespace, port }
     }
 
     /// Its place in the network, from 0.
@@ -65,14 +64,7 @@ impl Host {
     /// # Errors
     /// nftables refuses the rules.
     pub fn set_ingress_faults(&self, faults: IngressFaults) -> Result<()> {
-        self.namespace.run("nft", &["-f", "-"], &faults.ruleset(INTERFACE))?;
-        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
-        Ok(())
-    }
-
-    /// What was set by [`Host::set_ingress_faults`].
-    pub fn ingress_faults(&self) -> IngressFaults {
-        *self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        self.namespace.run("nft", &["-f", "-"], &faults.ruleset(INTERFACE)).map(drop)
     }
 
     /// Packets that the faults set last have dropped.

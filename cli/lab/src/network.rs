@@ -131,11 +131,6 @@ impl Network {
     pub fn switch(&self) -> Option<&Switch> {
         self.switch.as_ref()
     }
-
-    /// The namespace of the bridge, in a network made by [`Network::bridged`].
-    pub fn hub(&self) -> Option<&Namespace> {
-        self.hub.as_deref()
-    }
 }
 
 /// The address of a host: 10.77.0.1 for the first.

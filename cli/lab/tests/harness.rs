@@ -263,6 +263,22 @@ fn dropping_a_network_ends_what_runs_on_it() -> Result<()> {
 }
 
 #[test]
+fn a_scenario_that_panics_leaves_nothing_behind() -> Result<()> {
+    let lab = lab!();
+    let mut name = String::new();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let network = Network::switched(&lab, 2, LinkProfile::default());
+        name =
+            network.as_ref().map(|network| network.host(0).namespace().name().to_owned()).unwrap_or_default();
+        panic!("as a failing assertion does, with {:?} up", network.is_ok());
+    }));
+    assert!(panicked.is_err());
+    assert!(name.starts_with("swlab-"), "{name}");
+    assert!(!std::path::Path::new("/run/netns").join(name).exists());
+    Ok(())
+}
+
+#[test]
 fn what_a_killed_run_left_behind_is_swept() -> Result<()> {
     let lab = lab!();
     // A process that has ended and been reaped: its id is free.
