@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
 use iroh::Endpoint;
-use swarmcast_core::ids::{GroupId, Now, PathId, PeerId, StreamHandle};
+use swarmcast_core::ids::{GroupId, Now, PathId, PeerId, StreamHandle, WallClock};
 use swarmcast_core::node::{Action, Batch, Command, Event, Input, Node, Sighting};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
@@ -26,6 +26,9 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
 /// Lateness of the sampling timer from which the core is told that this node stood still.
 const STALLED_FROM: Duration = Duration::from_millis(200);
+
+/// Step of the wall clock against the monotonic one from which the core is told that it was set, in milliseconds.
+const CLOCK_STEP_MS: u64 = 500;
 
 /// Free bytes from which a path is filled: one datagram of an Ethernet.
 const CREDIT_MIN: usize = 1500;
@@ -88,6 +91,8 @@ pub struct Driver {
     blocked: BTreeSet<PathId>,
     batch: Batch,
     sampling: Interval,
+    /// The wall clock as the core was told of it, and when.
+    wall: (Now, WallClock),
     timer: CoreTimer,
     /// When the node ends at the latest, once it has been asked to.
     closing: Option<Instant>,
@@ -124,6 +129,7 @@ impl Driver {
             blocked: BTreeSet::new(),
             batch: Batch::default(),
             sampling,
+            wall: (Now(0), WallClock(0)),
             timer: CoreTimer::new(),
             closing: None,
         }
@@ -131,7 +137,7 @@ impl Driver {
 
     /// Runs the node until its handle closes it or is dropped.
     pub async fn run(mut self) {
-        self.feed(Input::WallClock(clock::wall_clock()));
+        self.check_wall_clock();
         loop {
             let wake = self.wait().await;
             let asked_again = self.closing.is_some() && matches!(wake, Wake::Request(Some(Request::Close)));
@@ -184,6 +190,7 @@ impl Driver {
         if late > STALLED_FROM {
             self.feed(Input::Stalled(late));
         }
+        self.check_wall_clock();
         let now = clock::now();
         let samples: Vec<_> =
             self.sessions.iter_mut().map(|(path, session)| (path, session.sample(now))).collect();
@@ -199,6 +206,17 @@ impl Driver {
             // Who watches waits for neighbours that come and go.
             false
         });
+    }
+
+    /// Tells the core of the wall clock at the start, and when somebody has set it.
+    fn check_wall_clock(&mut self) {
+        let (now, wall) = (clock::now(), clock::wall_clock());
+        let (then, told) = self.wall;
+        let expected = told.0.saturating_add(now.since(then).as_millis() as u64);
+        if wall.0.abs_diff(expected) > CLOCK_STEP_MS {
+            self.wall = (now, wall);
+            self.feed(Input::WallClock(wall));
+        }
     }
 
     fn handle_request(&mut self, request: Request) {

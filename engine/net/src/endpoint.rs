@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::endpoint::{BindOpts, PortmapperConfig, QuicTransportConfig, VarInt, presets};
+use iroh::endpoint::{AckFrequencyConfig, BindOpts, PortmapperConfig, QuicTransportConfig, VarInt, presets};
 use iroh::{Endpoint, RelayMode, SecretKey};
 use socket2::{Domain, Protocol, Socket, Type};
 use swarmcast_core::ids::PeerId;
@@ -35,6 +35,10 @@ pub(crate) const SEND_CREDIT_BYTES: usize = 256 << 10;
 /// Room for them there. The stack drops the oldest when this is full, and counts 32 bytes of its own for each, so as
 /// much again is left free for datagrams of any size.
 pub(crate) const SEND_BUFFER_BYTES: usize = 2 * SEND_CREDIT_BYTES;
+
+/// Packets that are acknowledged together, or after 25 ms. QUIC acknowledges every second one, which at 8 Mbit/s is 3 %
+/// of the traffic; nothing here waits for an acknowledgement.
+const ACK_EVERY: u32 = 10;
 
 /// Datagrams held for the driver: 200 ms, the delay at which it declares itself stalled, of 80 Mbit/s.
 const RECEIVE_BUFFER_BYTES: usize = 2 << 20;
@@ -185,6 +189,8 @@ fn socket_error(error: io::Error, port: u16) -> BindError {
 }
 
 fn transport_config() -> QuicTransportConfig {
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY - 1));
     let idle = VarInt::from_u32(IDLE_MAX.as_millis() as u32);
     QuicTransportConfig::builder()
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
@@ -194,6 +200,7 @@ fn transport_config() -> QuicTransportConfig {
         .default_path_max_idle_timeout(IDLE_MAX)
         .default_path_keep_alive_interval(KEEP_ALIVE)
         .initial_rtt(RTT_INITIAL)
+        .ack_frequency_config(Some(acknowledgements))
         .datagram_send_buffer_size(SEND_BUFFER_BYTES)
         .datagram_receive_buffer_size(Some(RECEIVE_BUFFER_BYTES))
         .congestion_controller_factory(Arc::new(FixedWindow))
