@@ -1,6 +1,7 @@
 //! What went wrong, said in one line that tells what to do, and as an exit code.
 
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -105,7 +106,8 @@ impl Failure {
 
     /// Writes the line to standard error and returns the exit code.
     pub(crate) fn tell(&self) -> ExitCode {
-        eprintln!("error: {}", self.message);
+        // Without a standard error, the exit code alone tells.
+        let _ = writeln!(std::io::stderr(), "error: {}", self.message);
         self.exit.into()
     }
 }

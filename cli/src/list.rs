@@ -1,7 +1,6 @@
 //! `swarmcast list`: which groups and streams there are on the LAN.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -47,8 +46,7 @@ pub(crate) struct ListArgs {
 
 /// Runs `swarmcast list`.
 pub(crate) fn run(args: &ListArgs) -> ExitCode {
-    let reporter = Arc::new(Reporter::new(args.json));
-    block_on(&reporter, async {
+    block_on(args.json, |reporter| async move {
         match &args.group {
             Some(name) => list_group(args, args.group_key.group(name)?, &reporter).await,
             None if args.group_key.group_key.is_some() || !args.network.peers.is_empty() => {
@@ -116,7 +114,7 @@ async fn list_group(args: &ListArgs, group: Group, reporter: &Reporter) -> Resul
         }
     };
     line.group = Some(name.clone());
-    reporter.tell(&Line::Group(line), None);
+    reporter.tell(Line::Group(line), None);
     tell_streams(reporter, &name, keyed, &looked.streams);
     Ok(())
 }
@@ -154,7 +152,7 @@ async fn look(config: SwarmConfig, until: Instant, announced: usize) -> Result<L
 }
 
 fn tell_group(reporter: &Reporter, group: &LanGroup, streams: &[KnownStream]) {
-    reporter.tell(&Line::Group(line_of(group)), None);
+    reporter.tell(Line::Group(line_of(group)), None);
     if let Some(name) = &group.name {
         tell_streams(reporter, name, group.keyed, streams);
     }
@@ -174,7 +172,7 @@ fn tell_streams(reporter: &Reporter, group: &str, keyed: bool, streams: &[KnownS
             bitrate: tracks.iter().map(|track| u64::from(track.bitrate)).sum(),
             tracks,
         };
-        reporter.tell(&Line::Stream(line), None);
+        reporter.tell(Line::Stream(line), None);
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::args::{GroupKeyArgs, NetworkArgs, seconds, stream_key, stream_name};
 use crate::failure::{Exit, Failure};
 use crate::report::{Ended, Line, Reporter, Started};
-use crate::run::{HealthTeller, Newest, Signals, block_on, spawn, tell_neighbours};
+use crate::run::{Delivered, HealthTeller, Signals, block_on, spawn, tell_neighbours};
 use crate::status::HealthMeter;
 
 mod data;
@@ -86,8 +86,7 @@ pub(crate) struct PlayArgs {
 
 /// Runs `swarmcast play`.
 pub(crate) fn run(args: &PlayArgs) -> ExitCode {
-    let reporter = Arc::new(Reporter::new(args.json));
-    block_on(&reporter, play(args, &reporter))
+    block_on(args.json, |reporter| async move { play(args, &reporter).await })
 }
 
 async fn play(args: &PlayArgs, reporter: &Arc<Reporter>) -> Result<(), Failure> {
@@ -149,15 +148,15 @@ async fn watch(
     let config =
         SubscribeConfig { publisher: args.publisher, playout_delay, ..SubscribeConfig::new(&args.name) };
     let subscriber = swarm.subscribe(config).await?;
-    reporter.tell(&Line::Started(Box::new(Started::viewer(swarm, &args.name))), None);
+    reporter.tell(Line::Started(Box::new(Started::viewer(swarm, &args.name))), None);
 
-    let newest = Arc::new(Newest::default());
+    let delivered = Arc::new(Delivered::default());
     let meter = HealthMeter::new(Instant::now(), Some(playout_delay));
-    let mut health = HealthTeller::start(reporter, swarm, subscriber.counters(), meter, &newest)?;
+    let mut health = HealthTeller::new(reporter, swarm, subscriber.counters(), meter, &delivered);
     let interrupt = Interrupt::new();
     let sink = args.sink(&interrupt);
     let (opened, found) = oneshot::channel();
-    let viewer = Viewer::new(reporter, newest, Recorder::new(sink), data, args.patience(), opened);
+    let viewer = Viewer::new(reporter, delivered, Recorder::new(sink), data, args.patience(), opened);
     let stopper = subscriber.stopper();
     let (done, left) = oneshot::channel();
     spawn("viewer", move || {
@@ -170,13 +169,14 @@ async fn watch(
         left = &mut left => Stop::Left(left),
         () = time_is_over(found, args.duration) => Stop::Asked("duration"),
         () = signals.next() => Stop::Asked("local"),
-        () = reporter.broken() => Stop::Asked("local"),
+        () = reporter.reader_gone() => Stop::Asked("local"),
         () = tell_neighbours(swarm, reporter) => Stop::Asked("stopped"),
         never = health.tell() => match never {},
     };
     let cause = match stopped {
         Stop::Left(left) => cause_of(left, args, swarm).await?,
         Stop::Asked(cause) => {
+            health.measure().await;
             stopper.stop().await;
             tokio::select! {
                 left = &mut left => { cause_of(left, args, swarm).await?; }
@@ -190,7 +190,7 @@ async fn watch(
     interrupt.interrupt();
     let stats = health.measure().await.stats();
     let status = if cause == "ended" { "NetStream.Play.UnpublishNotify" } else { "NetStream.Play.Stop" };
-    reporter.tell(&Line::Ended(Box::new(Ended::new(cause, stats))), Some(status));
+    reporter.tell(Line::Ended(Box::new(Ended::new(cause, stats))), Some(status));
     Ok(())
 }
 

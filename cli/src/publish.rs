@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::args::{GroupKeyArgs, NetworkArgs, stream_name};
 use crate::failure::{EXIT_CODES, Exit, Failure};
 use crate::report::{Ended, Line, Reporter, Started};
-use crate::run::{HealthTeller, Newest, Signals, block_on, spawn, tell_neighbours};
+use crate::run::{Delivered, HealthTeller, Signals, block_on, spawn, tell_neighbours};
 use crate::status::HealthMeter;
 
 mod data;
@@ -75,8 +75,7 @@ pub(crate) struct PublishArgs {
 
 /// Runs `swarmcast publish`.
 pub(crate) fn run(args: &PublishArgs) -> ExitCode {
-    let reporter = Arc::new(Reporter::new(args.json));
-    block_on(&reporter, publish(args, &reporter))
+    block_on(args.json, |reporter| async move { publish(args, &reporter).await })
 }
 
 async fn publish(args: &PublishArgs, reporter: &Arc<Reporter>) -> Result<(), Failure> {
@@ -161,15 +160,15 @@ async fn send(
 ) -> Result<(), Failure> {
     let Surroundings { swarm, signals, interrupt, reporter } = around;
     let started = Line::Started(Box::new(Started::publisher(swarm, &publisher)));
-    reporter.tell(&started, Some(Publisher::CODE));
-    let newest = Arc::new(Newest::default());
-    let mut health = HealthTeller::start(
+    reporter.tell(started, Some(Publisher::CODE));
+    let delivered = Arc::new(Delivered::default());
+    let mut health = HealthTeller::new(
         reporter,
         swarm,
         publisher.counters(),
         HealthMeter::new(Instant::now(), None),
-        &newest,
-    )?;
+        &delivered,
+    );
     if let Some(lines) = data {
         let (sender, reporter) = (publisher.sender(), Arc::clone(reporter));
         spawn("data", move || send_data(lines, &sender, &reporter))?;
@@ -185,7 +184,7 @@ async fn send(
         fed = &mut fed => ("ended", failure_of(fed)),
         lost = publisher.lost() => ("lost", failure_of_loss(lost)),
         () = signals.next() => ("local", None),
-        () = reporter.broken() => ("local", None),
+        () = reporter.reader_gone() => ("local", None),
         () = tell_neighbours(swarm, reporter) => ("stopped", Some(Stopped.into())),
         never = health.tell() => match never {},
     };
@@ -194,7 +193,7 @@ async fn send(
         // What the source has already handed over still belongs to the stream.
         let _ = timeout(STOP_MAX, fed).await;
     }
-    let _ = health.measure().await;
+    health.measure().await;
     tokio::select! {
         _ = publisher.end() => {}
         () = signals.next() => {}
@@ -205,7 +204,7 @@ async fn send(
         None => {
             let stats = health.measure().await.stats();
             let ended = Line::Ended(Box::new(Ended::new(cause, stats)));
-            reporter.tell(&ended, Some(Unpublished::Ended { complete: true }.code()));
+            reporter.tell(ended, Some(Unpublished::Ended { complete: true }.code()));
             Ok(())
         }
     }
@@ -240,7 +239,7 @@ fn send_data(mut lines: JsonLines, sender: &Sender, reporter: &Reporter) {
             Err(error) => error.to_string(),
         };
         let message = format!("--data: {refused}");
-        reporter.tell(&Line::Warning { code: "bad-data-line", message }, None);
+        reporter.tell(Line::Warning { code: "bad-data-line", message }, None);
     }
 }
 

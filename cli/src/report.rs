@@ -1,8 +1,12 @@
-//! What is told while a command runs: one JSON object a line on standard output, or lines for people on
-//! standard error.
+//! What is told while a command runs: one JSON object a line on standard output, or lines for people on standard
+//! error and results on standard output.
+//!
+//! A thread of its own writes, so that a terminal or a reader that stands still holds up neither the node, which
+//! others depend on, nor the end of the command.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -10,120 +14,238 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::failure::Failure;
+use crate::run::spawn;
 use crate::status::Health;
 
 mod lines;
 
 pub(crate) use lines::{Counters, Ended, GroupLine, Latest, Line, Started, Stats, StreamLine, TrackLine};
 
+/// Lines that wait for the reader: a quarter of an hour of health. What comes then is left out, and counted.
+const LINES_MAX: usize = 1024;
+/// How long the end of the command waits for the reader.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// How often a status line is written to a standard error that is no terminal.
 const PLAIN_STATUS_INTERVAL: Duration = Duration::from_secs(5);
-/// Back to the first column, erase the line, and cut what is too long instead of wrapping it.
-const LINE_START: &str = "\r\x1b[K\x1b[?7l";
-/// Wrap again, as the terminal was.
-const LINE_END: &str = "\x1b[?7h";
+/// Back to the first column and erase the line.
+const CLEAR: &str = "\r\x1b[K";
+/// Cut what is too long for the terminal's line, or wrap it as before.
+const WRAP: [&str; 2] = ["\x1b[?7l", "\x1b[?7h"];
 
-/// Where reports go. Shared by the threads of a command; each report is written whole.
+/// Where reports go. Never waits for their reader.
 #[derive(Debug)]
 pub(crate) struct Reporter {
-    form: Form,
-    broken: Notify,
+    queue: Mutex<Queue>,
+    reader_gone: Arc<Notify>,
 }
 
 #[derive(Debug)]
-enum Form {
-    Json,
-    People { terminal: bool, screen: Mutex<Screen> },
+struct Queue {
+    lines: SyncSender<Message>,
+    left_out: u64,
 }
 
-#[derive(Debug, Default)]
-struct Screen {
-    live_line: bool,
-    status_at: Option<Instant>,
+#[derive(Debug)]
+enum Message {
+    Line(Stamped),
+    Health(Box<Health>),
+    /// For people alone; programs get the same by an event.
+    Text(String),
+    /// Everything before was written; the reply is dropped when nobody waits any more.
+    Flush(SyncSender<()>),
 }
 
-/// A line with the time at which it was written.
-#[derive(Serialize)]
-struct Stamped<'a> {
+/// A line with the time at which it was told.
+#[derive(Debug, Serialize)]
+struct Stamped {
     #[serde(flatten)]
-    line: &'a Line,
+    line: Line,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'static str>,
     t: f64,
 }
 
 impl Reporter {
-    /// Makes a reporter for programs (`json`) or for people.
-    pub(crate) fn new(json: bool) -> Self {
-        let terminal = io::stderr().is_terminal();
-        let form =
-            if json { Form::Json } else { Form::People { terminal, screen: Mutex::new(Screen::default()) } };
-        Self { form, broken: Notify::new() }
+    /// Starts to report to programs (`json`) or to people.
+    pub(crate) fn start(json: bool) -> Result<Arc<Self>, Failure> {
+        let (lines, told) = mpsc::sync_channel(LINES_MAX);
+        let reader_gone = Arc::new(Notify::new());
+        let gone = Arc::clone(&reader_gone);
+        spawn("report", move || {
+            let written = if json { write_json(&told) } else { Screen::default().write(&told) };
+            if written.is_err() {
+                gone.notify_one();
+            }
+        })?;
+        Ok(Arc::new(Self { queue: Mutex::new(Queue { lines, left_out: 0 }), reader_gone }))
     }
 
     /// Waits until the reader of the reports has gone away.
-    pub(crate) async fn broken(&self) {
-        self.broken.notified().await;
+    pub(crate) async fn reader_gone(&self) {
+        self.reader_gone.notified().await;
     }
 
     /// Tells what happened, with the status code that people know it by.
-    pub(crate) fn tell(&self, line: &Line, status: Option<&'static str>) {
-        match &self.form {
-            Form::Json => self.write_json(&Stamped { line, status, t: clock::monotonic().as_secs_f64() }),
-            Form::People { .. } => {
-                if let Some(text) = line.for_people() {
-                    self.say(&text);
-                }
-            }
-        }
+    pub(crate) fn tell(&self, line: Line, status: Option<&'static str>) {
+        // Stamped under the lock, so that no line is older than the one before.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).put(|| stamped(line, status));
     }
 
     /// Tells the health of the stream: every second to programs and to a terminal, every five to a log.
-    pub(crate) fn tell_health(&self, health: &Health) {
-        let Form::People { terminal, screen } = &self.form else {
-            return self.tell(&Line::Stats(Box::new(health.stats())), None);
-        };
-        let mut screen = screen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut stderr = io::stderr().lock();
-        // A terminal that went away is noticed by the signal that comes with it.
-        if *terminal {
-            screen.live_line = true;
-            let _ = write!(stderr, "{LINE_START}{health}{LINE_END}");
-        } else if screen.status_at.is_none_or(|at| at.elapsed() >= PLAIN_STATUS_INTERVAL) {
-            screen.status_at = Some(Instant::now());
-            let _ = writeln!(stderr, "{health}");
-        }
+    pub(crate) fn tell_health(&self, health: Health) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).put(|| Message::Health(Box::new(health)));
     }
 
-    /// Tells people alone; programs get the same by an event.
+    /// Tells people alone.
     pub(crate) fn say(&self, text: &str) {
-        let Form::People { screen, .. } = &self.form else { return };
-        let mut screen = screen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let clear = if std::mem::take(&mut screen.live_line) { "\r\x1b[K" } else { "" };
-        let _ = writeln!(io::stderr().lock(), "{clear}{text}");
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).put(|| Message::Text(text.to_owned()));
     }
 
-    /// Tells why the command failed: always on standard error, and as an event to programs.
-    pub(crate) fn fail(&self, failure: &Failure) {
-        match &self.form {
-            Form::Json => {
-                let line = Line::Error { code: failure.code, message: failure.message.clone() };
-                self.tell(&line, failure.status);
-                eprintln!("error: {}", failure.message);
+    /// Waits until the reader has everything, at most a second. Then tells why the command failed, if it did: one
+    /// line on standard error, and an event to programs.
+    pub(crate) fn finish(&self, failure: Option<&Failure>) {
+        if let Some(failure) = failure {
+            let line = Line::Error { code: failure.code, message: failure.message.clone() };
+            self.tell(line, failure.status);
+        }
+        let (reply, done) = mpsc::sync_channel(1);
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).put(|| Message::Flush(reply));
+        // A writer whose reader went away has dropped the reply.
+        let _ = done.recv_timeout(FLUSH_MAX);
+        if let Some(failure) = failure {
+            failure.tell();
+        }
+    }
+}
+
+impl Queue {
+    fn put(&mut self, message: impl FnOnce() -> Message) {
+        if self.left_out > 0 {
+            let message = format!("{} reports were left out: read standard output faster", self.left_out);
+            let warning = stamped(Line::Warning { code: "reports-left-out", message }, None);
+            if self.lines.try_send(warning).is_ok() {
+                self.left_out = 0;
             }
-            Form::People { .. } => self.say(&format!("error: {}", failure.message)),
+        }
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(message()) {
+            self.left_out += 1;
+        }
+    }
+}
+
+fn stamped(line: Line, status: Option<&'static str>) -> Message {
+    Message::Line(Stamped { line, status, t: clock::monotonic().as_secs_f64() })
+}
+
+/// Writes one object a line; fails once the reader has gone away.
+fn write_json(told: &Receiver<Message>) -> io::Result<()> {
+    for message in told {
+        let line = match message {
+            Message::Line(line) => line,
+            Message::Health(health) => {
+                let t = health.at().as_secs_f64();
+                Stamped { line: Line::Stats(Box::new(health.stats())), status: None, t }
+            }
+            Message::Text(_) => continue,
+            Message::Flush(reply) => {
+                // The waiting side may have given up.
+                let _ = reply.try_send(());
+                continue;
+            }
+        };
+        let mut text = serde_json::to_vec(&line)?;
+        text.push(b'\n');
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&text)?;
+        stdout.flush()?;
+    }
+    Ok(())
+}
+
+/// What people see.
+#[derive(Debug, Default)]
+struct Screen {
+    /// Whether the cursor stands behind a status line that is written anew each second.
+    live_line: bool,
+    status_at: Option<Instant>,
+}
+
+impl Screen {
+    fn write(&mut self, told: &Receiver<Message>) -> io::Result<()> {
+        let terminal = io::stderr().is_terminal();
+        for message in told {
+            match message {
+                Message::Line(Stamped { line, .. }) => match line.result() {
+                    Some(result) => writeln!(io::stdout().lock(), "{result}")?,
+                    None => line.for_people().map_or(Ok(()), |text| self.say(&text))?,
+                },
+                Message::Health(health) => self.show(&health, terminal)?,
+                Message::Text(text) => self.say(&text)?,
+                Message::Flush(reply) => {
+                    self.clear()?;
+                    // The waiting side may have given up.
+                    let _ = reply.try_send(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, health: &Health, terminal: bool) -> io::Result<()> {
+        let mut stderr = io::stderr().lock();
+        if terminal {
+            self.live_line = true;
+            let [cut, wrap] = WRAP;
+            write!(stderr, "{CLEAR}{cut}{health}{wrap}")
+        } else if self.status_at.is_none_or(|at| at.elapsed() >= PLAIN_STATUS_INTERVAL) {
+            self.status_at = Some(Instant::now());
+            writeln!(stderr, "{health}")
+        } else {
+            Ok(())
         }
     }
 
-    fn write_json(&self, line: &Stamped<'_>) {
-        let written = serde_json::to_vec(line).map_err(io::Error::from).and_then(|mut text| {
-            text.push(b'\n');
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(&text)?;
-            stdout.flush()
-        });
-        if written.is_err() {
-            self.broken.notify_one();
-        }
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        self.clear()?;
+        writeln!(io::stderr().lock(), "{text}")
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.live_line) { write!(io::stderr().lock(), "{CLEAR}") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_stands_still_loses_lines_and_hears_how_many() {
+        let (lines, told) = mpsc::sync_channel(2);
+        let mut queue = Queue { lines, left_out: 0 };
+        (0..5).for_each(|old| queue.put(|| stamped(Line::Reset { old, new: 9 }, None)));
+        assert_eq!(queue.left_out, 3);
+        let kept: Vec<Message> = told.try_iter().collect();
+        assert!(matches!(&kept[..], [Message::Line(_), Message::Line(_)]));
+        queue.put(|| Message::Text("on".to_owned()));
+        let Ok(Message::Line(Stamped { line: Line::Warning { message, .. }, .. })) = told.try_recv() else {
+            panic!("no warning")
+        };
+        assert!(message.starts_with("3 reports were left out"), "{message}");
+        assert!(matches!(told.try_recv(), Ok(Message::Text(_))));
+        assert_eq!(queue.left_out, 0);
+    }
+
+    #[test]
+    fn lines_carry_their_name_time_and_status() {
+        let Message::Line(line) =
+            stamped(Line::Reset { old: 1, new: 2 }, Some("NetStream.MulticastStream.Reset"))
+        else {
+            panic!("a line")
+        };
+        let text = serde_json::to_value(&line).unwrap();
+        assert_eq!((&text["event"], &text["old"], &text["new"]), (&"reset".into(), &1.into(), &2.into()));
+        assert_eq!(text["status"], "NetStream.MulticastStream.Reset");
+        assert!(text["t"].as_f64() > Some(0.0));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,28 +16,30 @@ use crate::status::{Health, HealthMeter};
 
 /// Time between two reports of health.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two looks at the counters, which a stream that ends takes with it: what it counts after the last
+/// look is not in the report of its end.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs a command to its end on one thread, and turns its failure into a line and an exit code. Threads that
 /// block on terminals, files and devices are the command's own; what they hold ends with the process.
-pub(crate) fn block_on<F>(reporter: &Arc<Reporter>, command: F) -> ExitCode
+pub(crate) fn block_on<F>(json: bool, command: impl FnOnce(Arc<Reporter>) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), Failure>>,
 {
+    let reporter = match Reporter::start(json) {
+        Ok(reporter) => reporter,
+        Err(failure) => return failure.tell(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match &runtime {
-        Ok(runtime) => runtime.block_on(command),
+        Ok(runtime) => runtime.block_on(command(Arc::clone(&reporter))),
         Err(error) => Err(Failure::new(Exit::Unexpected, "runtime", error)),
     };
     if let Ok(runtime) = runtime {
         runtime.shutdown_background();
     }
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            reporter.fail(&failure);
-            failure.exit.into()
-        }
-    }
+    reporter.finish(result.as_ref().err());
+    result.map_or_else(|failure| failure.exit.into(), |()| ExitCode::SUCCESS)
 }
 
 /// Ctrl-C and SIGTERM.
@@ -64,69 +65,79 @@ impl Signals {
     }
 }
 
-/// Measures health each second and has it told by a thread of its own, so that a slow terminal or reader holds up
-/// nothing else.
+/// Measures health each second and tells it.
 #[derive(Debug)]
 pub(crate) struct HealthTeller {
     meter: HealthMeter,
     counters: Counters,
     swarm: Swarm,
-    newest: Arc<Newest>,
+    delivered: Arc<Delivered>,
     every: Interval,
-    lines: SyncSender<Health>,
+    due: Instant,
+    reporter: Arc<Reporter>,
     last: StreamStats,
 }
 
 impl HealthTeller {
-    /// Starts the thread. `newest` is what a viewer delivered last.
-    pub(crate) fn start(
+    /// Begins now. `delivered` is what a viewer's thread has delivered.
+    pub(crate) fn new(
         reporter: &Arc<Reporter>,
         swarm: &Swarm,
         counters: Counters,
         meter: HealthMeter,
-        newest: &Arc<Newest>,
-    ) -> Result<Self, Failure> {
-        let (lines, told) = mpsc::sync_channel::<Health>(1);
-        let reporter = Arc::clone(reporter);
-        spawn("health", move || told.iter().for_each(|health| reporter.tell_health(&health)))?;
-        let mut every = interval_at(Instant::now() + HEALTH_INTERVAL, HEALTH_INTERVAL);
+        delivered: &Arc<Delivered>,
+    ) -> Self {
+        let mut every = interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (swarm, newest) = (swarm.clone(), Arc::clone(newest));
-        Ok(Self { meter, counters, swarm, newest, every, lines, last: StreamStats::default() })
+        let (swarm, delivered) = (swarm.clone(), Arc::clone(delivered));
+        let reporter = Arc::clone(reporter);
+        let due = Instant::now() + HEALTH_INTERVAL;
+        Self { meter, counters, swarm, delivered, every, due, reporter, last: StreamStats::default() }
     }
 
     /// Tells health each second, and never returns. Dropping the future loses at most one report.
     pub(crate) async fn tell(&mut self) -> std::convert::Infallible {
         loop {
-            self.every.tick().await;
-            let health = self.measure().await;
-            // A reader that is a second behind gets the next report.
-            let _ = self.lines.try_send(health);
+            let now = self.every.tick().await;
+            self.look().await;
+            if now >= self.due {
+                self.due = now + HEALTH_INTERVAL;
+                let health = self.measure().await;
+                self.reporter.tell_health(health);
+            }
         }
     }
 
-    /// Measures once more; what the stream had counted last, when it is closed already.
+    /// Measures once more. Of a stream that is closed already, it knows the deliveries and what was counted last.
     pub(crate) async fn measure(&mut self) -> Health {
+        self.look().await;
+        let (latest, units, bytes) = self.delivered.read();
+        self.last.access_units = self.last.access_units.max(units);
+        self.last.access_unit_bytes = self.last.access_unit_bytes.max(bytes);
+        let rtt = self.swarm.neighbours().iter().map(|neighbour| neighbour.rtt).min();
+        self.meter.measure(Instant::now().into(), self.last, rtt, latest)
+    }
+
+    async fn look(&mut self) {
         if let Ok(Some(counters)) = self.counters.read().await {
             self.last = counters;
         }
-        let rtt = self.swarm.neighbours().iter().map(|neighbour| neighbour.rtt).min();
-        self.meter.measure(Instant::now().into(), self.last, rtt, self.newest.latest())
     }
 }
 
-/// The newest delivery, shared between a viewer's thread and the one that tells health; none at a publisher.
+/// What a viewer's thread delivered, shared with whoever tells health; nothing at a publisher.
 #[derive(Debug, Default)]
-pub(crate) struct Newest(Mutex<Option<Latest>>);
+pub(crate) struct Delivered(Mutex<(Option<Latest>, u64, u64)>);
 
-impl Newest {
-    /// Notes a delivery whose block was closed at that time of the publisher's clock.
-    pub(crate) fn set(&self, closed: Duration) {
+impl Delivered {
+    /// Counts an access unit of that size, whose block was closed at that time of the publisher's clock.
+    pub(crate) fn add(&self, bytes: usize, closed: Duration) {
         let latest = Latest { t: clock::monotonic().as_secs_f64(), closed: closed.as_secs_f64() };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(latest);
+        let mut delivered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *delivered = (Some(latest), delivered.1 + 1, delivered.2 + bytes as u64);
     }
 
-    fn latest(&self) -> Option<Latest> {
+    fn read(&self) -> (Option<Latest>, u64, u64) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -142,6 +153,6 @@ pub(crate) async fn tell_neighbours(swarm: &Swarm, reporter: &Reporter) {
     let mut changes = swarm.neighbour_changes();
     while let Some(change) = changes.next().await {
         let line = Line::Neighbour { peer: change.peer.to_string(), up: change.up };
-        reporter.tell(&line, Some(change.code()));
+        reporter.tell(line, Some(change.code()));
     }
 }

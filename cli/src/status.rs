@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use swarmcast::StreamStats;
 
+use crate::clock;
 use crate::report::{Counters, Latest, Stats};
 
 /// Counters of one moment, with what follows from them and from those before.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
+    at: Duration,
     counters: StreamStats,
     bitrate: u64,
     playout_delay: Option<Duration>,
@@ -49,11 +51,23 @@ impl HealthMeter {
             self.bitrate = (grown * 8.0 / span.as_secs_f64()) as u64;
             self.before = (at, counters.access_unit_bytes);
         }
-        Health { counters, bitrate: self.bitrate, playout_delay: self.playout_delay, rtt, latest }
+        Health {
+            at: clock::monotonic(),
+            counters,
+            bitrate: self.bitrate,
+            playout_delay: self.playout_delay,
+            rtt,
+            latest,
+        }
     }
 }
 
 impl Health {
+    /// Returns when it was measured, on `CLOCK_MONOTONIC`.
+    pub(crate) fn at(&self) -> Duration {
+        self.at
+    }
+
     /// Returns the numbers for programs.
     pub(crate) fn stats(&self) -> Stats {
         Stats {

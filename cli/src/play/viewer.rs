@@ -13,12 +13,12 @@ use super::data::{DataWriter, data_failure};
 use crate::clock;
 use crate::failure::Failure;
 use crate::report::{Line, Reporter, TrackLine};
-use crate::run::Newest;
+use crate::run::Delivered;
 
 /// Everything a viewer's thread owns.
 pub(super) struct Viewer {
     reporter: Arc<Reporter>,
-    newest: Arc<Newest>,
+    delivered: Arc<Delivered>,
     recorder: Recorder,
     data: Option<DataWriter>,
     data_tracks: Vec<TrackId>,
@@ -43,7 +43,7 @@ impl Viewer {
     /// Makes a viewer. `opened` hears when the stream was found; without that, the viewer gives up after `patience`.
     pub(super) fn new(
         reporter: &Arc<Reporter>,
-        newest: Arc<Newest>,
+        delivered: Arc<Delivered>,
         recorder: Recorder,
         data: Option<DataWriter>,
         patience: Option<Duration>,
@@ -51,7 +51,7 @@ impl Viewer {
     ) -> Self {
         Self {
             reporter: Arc::clone(reporter),
-            newest,
+            delivered,
             recorder,
             data,
             data_tracks: Vec::new(),
@@ -96,13 +96,13 @@ impl Viewer {
 
     fn handle(&mut self, event: &Event) -> Result<Option<Left>, Failure> {
         if let Event::AccessUnit(delivery) = event {
-            self.newest.set(delivery.closed);
+            self.delivered.add(delivery.unit.payload.len(), delivery.closed);
             self.tell_first(delivery);
             self.take_data(delivery)?;
         }
         self.tell(event);
         match self.recorder.handle(event) {
-            Ok(Recorded::Opened { output, part: 1.. }) => self.reporter.tell(&Line::Part { output }, None),
+            Ok(Recorded::Opened { output, part: 1.. }) => self.reporter.tell(Line::Part { output }, None),
             Ok(_) => {}
             Err(RecordError::Sink(SinkError::Closed { .. })) => return Ok(Some(Left::OutputClosed)),
             Err(error) => return Err(error.into()),
@@ -143,7 +143,7 @@ impl Viewer {
             Event::Reset { old, new } => Line::Reset { old: old.0, new: new.0 },
             _ => return,
         };
-        self.reporter.tell(&line, event.code());
+        self.reporter.tell(line, event.code());
     }
 
     fn tell_first(&mut self, delivery: &Delivery) {
@@ -159,7 +159,7 @@ impl Viewer {
             key: unit.key,
             since_start,
         };
-        self.reporter.tell(&line, None);
+        self.reporter.tell(line, None);
     }
 
     fn take_data(&mut self, delivery: &Delivery) -> Result<(), Failure> {
@@ -169,7 +169,7 @@ impl Viewer {
         };
         if !data.take(delivery).map_err(data_failure)? {
             let message = format!("a data record of {} bytes is not JSON", delivery.unit.payload.len());
-            self.reporter.tell(&Line::Warning { code: "bad-data-record", message }, None);
+            self.reporter.tell(Line::Warning { code: "bad-data-record", message }, None);
         }
         Ok(())
     }

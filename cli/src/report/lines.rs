@@ -169,6 +169,15 @@ impl From<&Track> for TrackLine {
 }
 
 impl Line {
+    /// Returns the text of a line that is what the command was asked for.
+    pub(crate) fn result(&self) -> Option<String> {
+        match self {
+            Self::Group(group) => Some(group.for_people()),
+            Self::Stream(stream) => Some(stream.for_people()),
+            _ => None,
+        }
+    }
+
     /// Says it to people; `None` when they are told otherwise or not at all.
     pub(crate) fn for_people(&self) -> Option<String> {
         Some(match self {
@@ -184,8 +193,6 @@ impl Line {
             Self::Reset { .. } => "the publisher was restarted".to_owned(),
             Self::Part { output } => format!("its tracks differ: the recording goes on in {output}"),
             Self::Warning { message, .. } => format!("warning: {message}"),
-            Self::Group(group) => group.for_people(),
-            Self::Stream(stream) => stream.for_people(),
             Self::Ended(ended) => {
                 format!(
                     "{}: {} access units, {} bytes",
@@ -195,6 +202,8 @@ impl Line {
             Self::FirstAccessUnit { since_start: None, .. }
             | Self::Stats(_)
             | Self::Neighbour { .. }
+            | Self::Group(_)
+            | Self::Stream(_)
             | Self::Error { .. } => return None,
         })
     }

@@ -67,10 +67,15 @@ impl Room {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs it to its end; 124 is the exit code of one that comes to none.
     pub(crate) fn run(&self, line: &[&str]) -> Finished {
-        let output = self.command(line).stdin(Stdio::null()).output().expect("the binary runs");
-        Finished::from(output)
+        let binary = self.command(line);
+        let mut bounded = Command::new("timeout");
+        bounded.arg("--kill-after=1").arg(PATIENCE.as_secs().to_string());
+        bounded.arg(binary.get_program()).args(binary.get_args());
+        bounded.envs(binary.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        bounded.current_dir(self.directory.path()).stdin(Stdio::null());
+        Finished::from(bounded.output().expect("the binary runs"))
     }
 
     /// Runs `ffmpeg` or `ffprobe` here; its output when it is content.

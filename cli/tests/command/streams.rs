@@ -254,6 +254,11 @@ fn a_group_lists_its_streams() {
     assert_eq!(stream["tracks"], started["tracks"]);
     assert_eq!(lister.finish(), Some(0));
 
+    let for_people = room.run(&[&list[..], &key, &["--iface", "lo"]].concat());
+    let group = format!("group {} (keyed): 1 peer, publishing cam\n", room.group());
+    assert!(for_people.stdout.starts_with(&group), "{for_people:?}");
+    assert!(for_people.stdout.contains("\n  cam: video h264, audio aac, "), "{for_people:?}");
+
     let without_key = room.run(&[&list[..], &["--iface", "lo"]].concat());
     assert_eq!(without_key.code, 4, "{without_key:?}");
 }
