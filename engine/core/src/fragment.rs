@@ -108,19 +108,21 @@ impl Cutter {
         self.open.iter().map(|open| open.close_at).min()
     }
 
-    /// Closes blocks, and before each the random-access points opened earlier: who starts at one misses nothing that
+    /// Closes blocks, and before them one that begins with a random-access point: who starts there misses nothing that
     /// was published behind it.
     fn close_if(&mut self, out: &mut Vec<Draft>, leaves: impl Fn(&Open) -> bool) {
-        let Some(last) = self.open.iter().rposition(&leaves) else { return };
-        let mut at = 0;
-        self.open.retain_mut(|open| {
-            let stays = at > last || !(leaves(open) || open.draft.random_access);
-            at += 1;
-            if !stays {
-                out.push(open.take_draft());
-            }
-            stays
-        });
+        if !self.open.iter().any(&leaves) {
+            return;
+        }
+        for first in [true, false] {
+            self.open.retain_mut(|open| {
+                let goes = open.draft.random_access == first && (first || leaves(open));
+                if goes {
+                    out.push(open.take_draft());
+                }
+                !goes
+            });
+        }
     }
 }
 
