@@ -195,7 +195,7 @@ impl Line {
             Self::Warning { message, .. } => format!("warning: {message}"),
             Self::Ended(ended) => {
                 format!(
-                    "{}: {} access units, {} bytes",
+                    "ended ({}): {} access units, {} bytes",
                     ended.cause, ended.stats.counters.access_units, ended.bytes
                 )
             }

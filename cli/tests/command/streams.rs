@@ -212,9 +212,12 @@ fn people_are_told_on_standard_error() {
     let ticket = ticket(&publisher.expect("started"));
     let viewer = room.run(&room.play(&["--iface", "lo", "--peer", &ticket, "--duration", "1.5"]));
     assert_eq!((viewer.code, viewer.stdout.as_str()), (0, ""));
-    for told in
-        ["looking for cam", "found: video h264, audio aac", " Mbit/s  lost 0  repaired ", "duration: "]
-    {
+    for told in [
+        "looking for cam",
+        "found: video h264, audio aac",
+        " Mbit/s  lost 0  repaired ",
+        "ended (duration): ",
+    ] {
         assert!(viewer.stderr.contains(told), "{told:?} is missing: {}", viewer.stderr);
     }
     assert!(!viewer.stderr.contains('\x1b'), "no terminal, no control characters: {}", viewer.stderr);
@@ -234,7 +237,7 @@ fn a_player_reads_from_standard_output_and_may_go_away() {
     drop(stdout);
     let finished = viewer.wait_with_output().expect("it ends");
     assert_eq!(finished.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&finished.stderr).contains("output-closed"));
+    assert!(String::from_utf8_lossy(&finished.stderr).contains("ended (output-closed): "));
 }
 
 #[test]
