@@ -237,7 +237,7 @@ pub enum Event {
         /// Whether every neighbour had acknowledged the last fragment.
         complete: bool,
     },
-    /// A publication lost its name to a newer run with the same key.
+    /// A publication lost its name to a newer run with the same key, and is over.
     BadName {
         /// The publication.
         stream: StreamHandle,

@@ -191,7 +191,6 @@ impl Node {
                 return;
             }
             self.events.push_back(Event::BadName { stream: handle, newer: offer.epoch });
-            self.events.push_back(Event::Unpublished { stream: handle, complete: false });
             self.retire(tag);
         }
         self.offers.insert(offer.key, Known { offer, catalogue });

@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::ids::Now;
 use crate::node::PathSample;
 
-/// Bytes a second at first: 20 Mbit/s, doubled every sample without delay.
-const START: f64 = 2.5e6;
+/// Bytes a second at first: 40 Mbit/s, doubled every sample without delay.
+const START: f64 = 5e6;
 /// Bytes a second at most: 2 Gbit/s.
 const CEILING: f64 = 250e6;
 /// Bytes a second at least, whatever the stream's rate: 200 kbit/s.
@@ -20,8 +20,11 @@ const FLOOR: f64 = 25e3;
 const SHARE: f64 = 0.6;
 /// Queueing delay that is somebody's standing queue rather than jitter.
 const DELAY_MAX: Duration = Duration::from_millis(30);
-/// Share of packets lost in one period that tells a path is overrun, even without delay.
-const LOSS_MAX: f64 = 0.25;
+/// Share of packets lost over about a second that tells a path is overrun, even without delay: radio at its worst loses
+/// a fifth at random.
+const LOSS_MAX: f64 = 0.35;
+/// Weight of one period in that share.
+const LOSS_WEIGHT: f64 = 0.05;
 /// Factor by which the rate rises in a period once the path has shown a queue.
 const GROWTH: f64 = 1.05;
 /// Time between two decisions: a few round trips of a LAN, one of a continent.
@@ -29,7 +32,7 @@ const PERIOD: Duration = Duration::from_millis(45);
 /// Bytes that may leave at once on a path that shows no queue: a random-access picture of an 8 Mbit/s stream.
 const BURST: f64 = 131_072.0;
 /// And at first: about what the queue of a 10 Mbit/s link holds.
-const BURST_START: f64 = 32_768.0;
+const BURST_START: f64 = 65_536.0;
 /// Time whose bytes may leave at once on a path that does: a fraction of the queue that a router grants.
 const BURST_TIME: f64 = 0.01;
 
@@ -46,6 +49,8 @@ pub(crate) struct Pace {
     /// Factor by which the rate rises: 2 until the path shows a queue, little from then on.
     growth: f64,
     rtt_floor: Duration,
+    /// Share of packets lost of late.
+    loss: f64,
     before: PathSample,
 }
 
@@ -60,6 +65,7 @@ impl Pace {
             limited: false,
             growth: 2.0,
             rtt_floor: Duration::MAX,
+            loss: 0.0,
             before: PathSample::default(),
         }
     }
@@ -77,9 +83,12 @@ impl Pace {
         let lost = sample.packets_lost.saturating_sub(self.before.packets_lost);
         self.before = sample;
         let floor = (stream_rate * SHARE).max(FLOOR);
-        let overrun = sent >= 20 && lost as f64 > LOSS_MAX * sent as f64;
+        if sent > 0 {
+            self.loss += LOSS_WEIGHT * ((lost as f64 / sent as f64).min(1.0) - self.loss);
+        }
+        let overrun = self.loss > LOSS_MAX;
         if overrun {
-            self.rate = (self.rate * 0.8).max(FLOOR);
+            self.rate = (self.rate * 0.8).max((floor / 2.0).min(self.rate));
             self.depth = self.rate * BURST_TIME;
             self.growth = GROWTH;
         } else if sample.rtt > self.rtt_floor + DELAY_MAX {
