@@ -42,14 +42,18 @@ struct World {
     delivered: Vec<AccessUnit>,
     offers: Vec<Bytes>,
     closed: bool,
-    /// Whether nobody but the publisher used its key.
+    /// Whether nobody but the publisher uses its key.
     honest: bool,
 }
 
 /// Any inputs: nothing panics or spins, what is sent can be read, what is delivered was sent, nothing follows the end.
 pub fn node(data: &[u8]) {
     let mut feed = Feed::new(data);
-    let mut world = World::new();
+    let start = feed.u8();
+    let mut world = World::new(start & 1 == 0);
+    if start & 6 != 0 {
+        world.warm_up();
+    }
     for _ in 0..STEPS_MAX {
         if feed.is_dry() {
             break;
@@ -61,7 +65,7 @@ pub fn node(data: &[u8]) {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(honest: bool) -> Self {
         let group = GroupSpec::open("fuzz").expect("the name is acceptable");
         let now = Now(1_000_000);
         let nodes = [PUBLISHER, VIEWER]
@@ -77,7 +81,7 @@ impl World {
             delivered: Vec::new(),
             offers: Vec::new(),
             closed: false,
-            honest: true,
+            honest,
         };
         let epoch = FORGE.sealer.keys().epoch();
         for node in [PUBLISHER, VIEWER] {
@@ -90,6 +94,40 @@ impl World {
         world.connect_hostile();
         world.settle();
         world
+    }
+
+    /// Gets the stream going, so that a case begins where something can be broken.
+    fn warm_up(&mut self) {
+        for n in 0..4 {
+            let unit = AccessUnit {
+                track: TrackId(0),
+                dts: n,
+                pts: n,
+                duration: 1,
+                key: n % 4 == 0,
+                disposable: false,
+                payload: vec![n as u8; 3000].into(),
+            };
+            self.sent.push(unit.clone());
+            self.handle(PUBLISHER, Input::Command(Command::Send { stream: STREAM, unit, more: false }));
+            self.settle();
+            self.pass(Duration::from_millis(40));
+            self.carry_all();
+        }
+        assert!(!self.delivered.is_empty(), "nothing is in the way of the stream");
+    }
+
+    /// Delivers everything that is flying, in order.
+    fn carry_all(&mut self) {
+        while self.flying.iter().any(|flying| !flying.is_empty()) {
+            for to in [PUBLISHER, VIEWER] {
+                for datagram in std::mem::take(&mut self.flying[to]) {
+                    let path = self.link;
+                    self.handle(to, Input::Datagram { path, datagram });
+                }
+            }
+            self.settle();
+        }
     }
 
     fn handle(&mut self, node: usize, input: Input) {
@@ -133,7 +171,8 @@ impl World {
             3..=5 => self.carry(feed),
             6 => self.say(feed),
             7 => self.throw(feed),
-            8 => self.forge(feed),
+            8 if !self.honest => self.forge(feed),
+            8 => self.carry_all(),
             9 => self.relink(feed),
             10 => self.sense(feed),
             _ => self.command(feed),
@@ -157,7 +196,7 @@ impl World {
             large => usize::from(large - 199) * 1500,
         };
         let last = self.sent.last().map_or(0, |unit| unit.dts);
-        let wild = feed.u8();
+        let wild = if self.honest { feed.u8() % 250 } else { feed.u8() };
         let unit = AccessUnit {
             track: TrackId(wild & 1),
             dts: if wild < 250 { last + i64::from(wild >> 1) } else { feed.u64() as i64 },
@@ -170,7 +209,6 @@ impl World {
         if wild < 250 && bytes > 0 {
             self.sent.push(unit.clone());
         }
-        self.honest &= wild < 250;
         let more = feed.u8() & 1 == 1;
         self.handle(PUBLISHER, Input::Command(Command::Send { stream: STREAM, unit, more }));
     }
@@ -224,7 +262,7 @@ impl World {
                 let (path, message) = (self.hostile, self.offers[at].clone());
                 return self.handle(VIEWER, Input::Control { path, message });
             }
-            7 => return self.offer_other(feed),
+            7 if !self.honest => return self.offer_other(feed),
             _ => {
                 let (path, message) = (self.hostile, feed.message().into());
                 return self.handle(VIEWER, Input::Control { path, message });
@@ -240,7 +278,6 @@ impl World {
         let group = GroupSpec::open("fuzz").expect("the name is acceptable");
         let sealer = swarmcast_core::seal::Sealer::new(&group, &seed, epoch).expect("every seed makes a key");
         let offer = sealer.seal_offer(&catalogue(), u64::from(feed.u8()), HOSTILE).expect("in range");
-        self.honest = false;
         self.hear(&Control::Offer(Box::new(offer)));
     }
 
@@ -276,7 +313,6 @@ impl World {
 
     /// Lets the hostile neighbour sign as the publisher, headers with their shards and beacons, right or wrong.
     fn forge(&mut self, feed: &mut Feed<'_>) {
-        self.honest = false;
         let path = self.hostile;
         if feed.u8() & 3 == 0 {
             let datagram = FORGE.beacon(&draw_beacon(feed));

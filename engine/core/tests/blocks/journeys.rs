@@ -9,7 +9,7 @@ use swarmcast_core::catalogue::{AccessUnit, TrackId};
 use swarmcast_core::fragment::{
     BLOCK_DURATION_MAX, Cutter, Draft, JoinError, Joiner, SMALL_UNIT_WAIT, Submission,
 };
-use swarmcast_core::ids::{BlockId, Now, Stripe};
+use swarmcast_core::ids::{BlockId, MediaTime, Now, Priority, Stripe};
 use swarmcast_core::seal::{EpochKeys, Sealer, VerifiedFragment, VerifiedHeader};
 use swarmcast_core::wire::{BlockHeader, DATAGRAM_BYTES_MAX, Datagram, peek_tag};
 
@@ -199,45 +199,59 @@ proptest! {
         let (mut cutter, mut out) = (Cutter::default(), Vec::new());
         for (at, work) in work.iter().enumerate() {
             let now = Now(1000 * at as u64);
-            let more = at % 2 == 0;
-            cutter.push(now, work, more, &mut out);
+            cutter.push(now, work, at % 2 == 0, &mut out);
             let due = cutter.next_timeout();
-            let longest = if work.unit.payload.len() < 400 { SMALL_UNIT_WAIT } else { BLOCK_DURATION_MAX };
             prop_assert!(due.is_none_or(|due| due > now && due <= now.after(SMALL_UNIT_WAIT)));
-            if more && work.unit.payload.len() > 400 && work.unit.payload.len() < 900 {
-                prop_assert!(due.is_some_and(|due| due <= now.after(longest)));
-            }
         }
         cutter.close_all(&mut out);
         prop_assert_eq!(cutter.next_timeout(), None);
     }
 }
 
-#[test]
-fn a_droppable_picture_that_waits_goes_out_before_the_next_reference() {
-    let unit = |dts: i64, bytes: usize| AccessUnit {
-        track: TrackId(0),
+fn picture(track: u8, dts: i64, bytes: usize, priority: Priority) -> Submission {
+    let unit = AccessUnit {
+        track: TrackId(track),
         dts,
         pts: dts,
         duration: 1,
         key: false,
-        disposable: bytes < 400,
+        disposable: priority == Priority::Disposable,
         payload: vec![dts as u8; bytes].into(),
     };
-    let work = |unit: AccessUnit| Submission {
-        priority: if unit.disposable {
-            swarmcast_core::ids::Priority::Disposable
-        } else {
-            swarmcast_core::ids::Priority::Reference
-        },
-        random_access: false,
-        media_time: swarmcast_core::ids::MediaTime(0),
-        unit,
+    Submission { unit, priority, random_access: false, media_time: MediaTime(0) }
+}
+
+#[test]
+fn a_block_waits_as_long_as_its_units_allow() {
+    let wait = |bytes: usize, more: bool| {
+        let (mut cutter, mut out) = (Cutter::default(), Vec::new());
+        cutter.push(Now(5_000), &picture(0, 1, bytes, Priority::Reference), more, &mut out);
+        assert_eq!(cutter.next_timeout().is_none(), !out.is_empty());
+        cutter.next_timeout().map(|due| due.since(Now(5_000)))
     };
+    assert_eq!((wait(399, false), wait(399, true)), (Some(SMALL_UNIT_WAIT), Some(SMALL_UNIT_WAIT)));
+    assert_eq!((wait(400, false), wait(400, true)), (None, Some(BLOCK_DURATION_MAX)));
+    assert_eq!((wait(50_000, false), wait(50_000, true)), (None, Some(BLOCK_DURATION_MAX)));
+    assert_eq!(wait(200_000, true), None, "what fills blocks by itself does not wait");
+}
+
+#[test]
+fn a_droppable_picture_that_waits_goes_out_before_the_next_reference() {
     let (mut cutter, mut out) = (Cutter::default(), Vec::new());
-    cutter.push(Now(0), &work(unit(1, 100)), false, &mut out);
+    cutter.push(Now(0), &picture(0, 1, 100, Priority::Disposable), false, &mut out);
     assert!(out.is_empty(), "it waits for company");
-    cutter.push(Now(5_000), &work(unit(2, 3000)), false, &mut out);
-    let priorities: Vec<_> = out.iter().map(|draft| draft.priority as u8).collect();
-    assert_eq!(priorities, [2, 1]);
+    cutter.push(Now(5_000), &picture(0, 2, 3000, Priority::Reference), false, &mut out);
+    let priorities: Vec<_> = out.iter().map(|draft| draft.priority).collect();
+    assert_eq!(priorities, [Priority::Disposable, Priority::Reference]);
+}
+
+#[test]
+fn a_random_access_point_goes_out_before_what_was_published_behind_it() {
+    let (mut cutter, mut out) = (Cutter::default(), Vec::new());
+    let start = Submission { random_access: true, ..picture(0, 1, 100, Priority::Reference) };
+    cutter.push(Now(0), &start, false, &mut out);
+    assert!(out.is_empty(), "it waits for company");
+    cutter.push(Now(1_000), &picture(1, 1, 3000, Priority::Essential), false, &mut out);
+    let starts: Vec<_> = out.iter().map(|draft| draft.random_access).collect();
+    assert_eq!(starts, [true, false]);
 }
