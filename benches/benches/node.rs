@@ -1,5 +1,6 @@
-//! All stages of the core together: a publisher's node and a viewer's, one picture from `Send` to `AccessUnit`, with the
-//! scheduling between them and no transport. What a profile of a whole process shows beyond this is the driver's.
+//! All stages of the core together: a publisher's node and a viewer's, one picture from `Send` to `AccessUnit`,
+//! with the scheduling between them and no transport. What a profile of a whole process shows beyond this is the
+//! driver's.
 
 use std::time::Duration;
 

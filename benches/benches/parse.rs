@@ -1,4 +1,5 @@
-//! Isolates parsing: datagram to fields, no crypto. What a node pays for each datagram before it knows whether it is any good.
+//! Isolates parsing: datagram to fields, no crypto. What a node pays for each datagram before it knows whether
+//! it is any good.
 
 use std::hint::black_box;
 

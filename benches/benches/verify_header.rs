@@ -1,5 +1,5 @@
-//! Isolates the one signature a block: parse and Ed25519. Divided by the shards of the block it is what a fragment pays; a
-//! forged header costs the same, which is what a flood of them is worth.
+//! Isolates the one signature a block: parse and Ed25519. Divided by the shards of the block it is what a
+//! fragment pays; a forged header costs the same, which is what a flood of them is worth.
 
 use criterion::BatchSize;
 use swarmcast_benches::{PICTURE_SHARDS, block, criterion, sealer};

@@ -1,8 +1,9 @@
 //! Isolates the leaf hash, the cost of every fragment at every hop: which hash goes into the format?
 //!
-//! BLAKE3 on exactly 1,024 bytes is one chunk of its tree, so 16 shards can be hashed side by side, a lane each. The
-//! crate's public API hashes one input at a time; its lanes are reached through `platform`, which it calls unstable and hides
-//! from its documentation. What it takes is below in `side_by_side`: full shards only, the chunk's flags by hand.
+//! BLAKE3 on exactly 1,024 bytes is one chunk of its tree, so 16 shards can be hashed side by side, a lane each.
+//! The crate's public API hashes one input at a time; its lanes are reached through `platform`, which it calls
+//! unstable and hides from its documentation. What it takes is below in `side_by_side`: full shards only, the
+//! chunk's flags by hand.
 
 use std::hint::black_box;
 

@@ -1,4 +1,5 @@
-//! Isolates the window: verified fragments in, word and holes kept, oldest out. No crypto: everything is verified before.
+//! Isolates the window: verified fragments in, word and holes kept, oldest out. No crypto: everything is
+//! verified before.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Bodies of the fuzz targets: each takes bytes, makes a case of them, and panics when a promise of
 //! `docs/wire.md` is broken. `engine/core/tests/corpus.rs` replays the corpora through the same functions.
 //!
-//! `cargo +nightly fuzz run -s none TARGET` from the root of the tree. There is no `unsafe` here for the sanitizer to watch;
-//! without it the cases run several times as fast.
+//! `cargo +nightly fuzz run -s none TARGET` from the root of the tree. There is no `unsafe` here for the
+//! sanitizer to watch; without it the cases run several times as fast.
 
 mod feed;
 mod forge;

@@ -206,8 +206,8 @@ pub struct Joiner {
 }
 
 impl Joiner {
-    /// Opens a complete block that follows the last one and appends the access units that it completes. `shards` are its
-    /// data shards in order.
+    /// Opens a complete block that follows the last one and appends the access units that it completes. `shards`
+    /// are its data shards in order.
     ///
     /// # Errors
     /// [`JoinError`] when the block holds no such thing; access units before the fault are kept.
