@@ -2,7 +2,7 @@
 //!
 //! [`bind`] opens the sockets and returns a [`Handle`] and a [`Driver`]. The caller runs the driver, on whatever task
 //! it likes; the handle publishes, subscribes and asks. The driver is one task that owns the core's
-//! [`Node`](swarmcast_core::node::Node), all sessions and the clock, and follows the contract in
+//! [`Node`], all sessions and the clock, and follows the contract in
 //! [`swarmcast_core`]: one input, then drain.
 //!
 //! ```no_run

@@ -162,7 +162,7 @@ async fn two_that_dial_each_other_at_once_agree_on_one_session() {
 #[tokio::test]
 async fn nobody_there_is_told_within_the_time_limit() {
     let mut a = Peer::new().await;
-    let nobody = PeerId(*SecretKeyOfNobody::public());
+    let nobody = PeerId(*iroh::SecretKey::generate().public().as_bytes());
     a.sessions.dial(nobody, vec![([127, 0, 0, 1], 9).into()]);
     a.sessions.dial(PeerId([1; 32]), Vec::new());
     let mut failed = Vec::new();
@@ -174,15 +174,6 @@ async fn nobody_there_is_told_within_the_time_limit() {
     assert_eq!(failed[0].1, ConnectError::Unreachable);
     assert!(failed[1].0 == nobody && failed[1].1 != ConnectError::Unreachable);
     a.close().await;
-}
-
-/// A key whose secret half nobody listens with.
-struct SecretKeyOfNobody;
-
-impl SecretKeyOfNobody {
-    fn public() -> &'static [u8; 32] {
-        Box::leak(Box::new(*iroh::SecretKey::generate().public().as_bytes()))
-    }
 }
 
 #[tokio::test]
