@@ -128,8 +128,9 @@ impl Members {
         self.banned.get(&peer).is_some_and(|until| *until > now)
     }
 
-    /// Picks the next peer to dial and takes it for dialled. A hungry node, one that still looks for a stream or for
-    /// suppliers, does not wait for the other side; who publishes `wanted` comes first, who was named by the user before.
+    /// Picks the next peer to dial and takes it for dialled. A hungry node, one that still looks for a stream or
+    /// for suppliers, does not wait for the other side. First come peers that the user named, then publishers of
+    /// `wanted`.
     pub(crate) fn dial(
         &mut self,
         now: Now,

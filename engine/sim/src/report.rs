@@ -204,7 +204,8 @@ impl fmt::Display for Report {
         writeln!(f, "seed {seed}, {:?}, {steps} steps, digest {digest}", self.duration)?;
         writeln!(
             f,
-            "upload {:.2} x, duplicates {:.2} %, control {:.2} %, missing {missing} of {all}, joins p50 {:.0} ms p95 {:.0} ms",
+            "upload {:.2} x, duplicates {:.2} %, control {:.2} %, missing {missing} of {all}, \
+             joins p50 {:.0} ms p95 {:.0} ms",
             self.upload_ratio(),
             self.duplicate_share() * 100.0,
             self.control_share() * 100.0,

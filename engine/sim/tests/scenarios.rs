@@ -193,7 +193,11 @@ fn a_narrow_downlink_costs_pictures_and_no_sound() {
     let missing = |track| viewer.missing_of.get(&TrackId(track)).copied().unwrap_or(0);
     assert!(missing(0) > 0, "{report}");
     assert_eq!(missing(1), 0, "{report}");
-    assert!(viewer.stats.access_unit_bytes * 8 >= 2_400_000 * 14, "{} B: {report}", viewer.stats.access_unit_bytes);
+    assert!(
+        viewer.stats.access_unit_bytes * 8 >= 2_400_000 * 14,
+        "{} B: {report}",
+        viewer.stats.access_unit_bytes
+    );
 }
 
 #[test]

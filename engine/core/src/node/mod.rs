@@ -297,8 +297,8 @@ impl Node {
             || self.streams.values().any(|stream| stream.subscriber.is_some() && stream.supply.is_vacant())
     }
 
-    /// Returns whether more sessions are sought: a node that lacks nothing dials three eighths of its places, a hungry one
-    /// half, so that the rest stays free for those who come.
+    /// Returns whether more sessions are sought: a node that lacks nothing dials three eighths of its places, a
+    /// hungry one half, so that the rest stays free for those who come.
     fn wants_peers(&self) -> bool {
         let places = self.config.neighbours_max;
         let wanted = if self.is_hungry() { places.div_ceil(2) } else { places * 3 / 8 };

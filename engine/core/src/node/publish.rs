@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::face::{Event, Publication};
 use super::stream::{LastBeacon, Stream};
 use super::{Node, sending};
-use crate::catalogue::{ACCESS_UNIT_BYTES_MAX, AccessUnit, Catalogue, TrackKind};
+use crate::catalogue::{AccessUnit, Catalogue, TrackKind};
 use crate::fragment::{Cutter, Draft, Submission};
 use crate::ids::{BlockId, MediaTime, Now, Priority, STRIPES, StreamHandle, StreamTag, Stripe, WallClock};
 use crate::seal::Sealer;
 use crate::window::Window;
-use crate::wire::{Beacon, BlockHeader, NONCES_MAX, StreamState, Want, ZIGZAG_MAX};
+use crate::wire::{Beacon, BlockHeader, NONCES_MAX, StreamState, Want, is_carried};
 
 /// Time between two beacons: quiet and dead differ within half a second.
 const BEACON_PERIOD: Duration = Duration::from_millis(250);
@@ -75,10 +75,9 @@ impl Source {
 
     fn accepts(&mut self, unit: &AccessUnit, catalogue: &Catalogue) -> bool {
         let Some(last) = self.last_dts.get_mut(usize::from(unit.track.0)) else { return false };
-        let in_range = unit.dts.abs() <= ZIGZAG_MAX / 2 && unit.pts.abs() <= ZIGZAG_MAX / 2;
         let accepted = catalogue.track(unit.track).is_some()
-            && (1..=ACCESS_UNIT_BYTES_MAX).contains(&unit.payload.len())
-            && in_range
+            && is_carried(unit)
+            && !unit.payload.is_empty()
             && last.is_none_or(|last| last <= unit.dts);
         if accepted {
             *last = Some(unit.dts);
