@@ -79,6 +79,8 @@ impl Members {
         for address in sighting.addresses {
             if !candidate.addresses.contains(&address) && candidate.addresses.len() < ADDRESSES_MAX {
                 candidate.addresses.push(address);
+                // What failed by the addresses known before is worth another attempt at once.
+                candidate.dial_at = candidate.dial_at.min(now);
             }
         }
     }
