@@ -45,9 +45,22 @@ pub(super) fn push_onward(
 
 /// Makes the parcel of parts of a block that this node holds.
 pub(super) fn parcel(stream: &Stream, now: Now, block: BlockId, word: u64, patience: Duration) -> Parcel {
-    let header = stream.window.slot(block).and_then(|slot| slot.header());
-    let random_access = header.is_some_and(|header| header.header().random_access);
-    Parcel { tag: stream.tag(), block, word, queued: now, expires: now.after(patience), random_access }
+    let header = |block| Some(stream.window.slot(block)?.header()?.header());
+    let begins = header(block).is_some_and(|header| header.random_access);
+    let mut first = block;
+    while header(first).is_some_and(|header| header.continues) && first.0 > 0 {
+        first = BlockId(first.0 - 1);
+    }
+    let random_access = header(first).is_some_and(|header| header.random_access);
+    Parcel {
+        tag: stream.tag(),
+        block,
+        word,
+        queued: now,
+        expires: now.after(patience),
+        begins,
+        random_access,
+    }
 }
 
 /// Returns the neighbours that carry a stream.
@@ -81,19 +94,20 @@ impl Node {
             batch.datagrams.push(datagram);
         }
         session.paced_until = None;
-        let mut shed = Vec::new();
+
         while session.outbox.has_media() && left >= session.datagram_bytes_max {
             if session.pace.allowance(now) == 0 {
                 session.paced_until = Some(session.pace.next_timeout(now));
                 break;
             }
-            let Some(due) = session.outbox.pop_media(now, &mut shed) else { break };
+            let Some(due) = session.outbox.pop_media(now) else { break };
             if let Some(datagram) = take_due(&mut self.streams, due) {
                 session.pace.spend(datagram.len());
                 left = left.saturating_sub(datagram.len());
                 batch.datagrams.push(datagram);
             }
         }
+        let shed = session.outbox.take_shed();
         if !shed.is_empty() {
             self.tell_shed(path, &shed);
         }

@@ -23,10 +23,17 @@ pub(crate) struct Parcel {
     pub(crate) queued: Now,
     /// When it is of no use to the receiver any longer.
     pub(crate) expires: Now,
+    /// Whether the block begins a random-access point.
+    pub(crate) begins: bool,
+    /// Whether it belongs to one.
     pub(crate) random_access: bool,
 }
 
 impl Parcel {
+    fn shed(&self) -> Shed {
+        Shed { tag: self.tag, block: self.block, word: self.word }
+    }
+
     /// Returns the time that the receiver grants from queueing on.
     fn patience(&self) -> Duration {
         self.expires.since(self.queued)
@@ -71,6 +78,8 @@ pub(crate) struct Outbox {
     pushed: [VecDeque<Parcel>; 3],
     /// Whether pictures are shed up to the next random-access point.
     broken: bool,
+    /// What was dropped and is not yet told.
+    shed: Vec<Shed>,
 }
 
 impl Outbox {
@@ -96,7 +105,12 @@ impl Outbox {
 
     /// Queues parts of a block that was just made or received.
     pub(crate) fn push(&mut self, parcel: Parcel, priority: Priority) {
-        enqueue(&mut self.pushed[priority as usize], parcel);
+        self.broken &= !parcel.begins;
+        if self.broken && priority != Priority::Essential && !parcel.random_access {
+            self.shed.push(parcel.shed());
+        } else {
+            enqueue(&mut self.pushed[priority as usize], parcel);
+        }
     }
 
     /// Queues parts of a block that were asked for, apart from those that wait already.
@@ -126,46 +140,62 @@ impl Outbox {
         self.pushed.iter_mut().for_each(|queue| queue.retain(&mut wanted));
     }
 
-    /// Returns the next part that is due. What cannot be of use any longer is taken out and told in `shed`.
-    pub(crate) fn pop_media(&mut self, now: Now, shed: &mut Vec<Shed>) -> Option<Due> {
-        self.shed_pushed(now, shed);
+    /// Returns the next part that is due; what cannot be of use any longer is dropped.
+    pub(crate) fn pop_media(&mut self, now: Now) -> Option<Due> {
+        self.shed_stale(now);
         for priority in 0..3 {
             if priority == 1
-                && let Some(due) = pop(&mut self.catch_up, now, true)
+                && let Some(due) = pop(&mut self.catch_up, now, true, &mut self.shed)
             {
                 return Some(due);
             }
-            let due = pop(&mut self.pulled[priority], now, true);
-            if let Some(due) = due.or_else(|| pop(&mut self.pushed[priority], now, false)) {
+            let due = pop(&mut self.pulled[priority], now, true, &mut self.shed);
+            if let Some(due) = due.or_else(|| pop(&mut self.pushed[priority], now, false, &mut self.shed)) {
                 return Some(due);
             }
         }
         None
     }
 
-    /// Sheds in whole runs: what nothing refers to when it waited for long; reference pictures from the first that
-    /// waited twice as long up to the next random-access point, and what refers to them with them; sound and data only
-    /// when they have expired.
-    fn shed_pushed(&mut self, now: Now, shed: &mut Vec<Shed>) {
-        let [essential, reference, disposable] = &mut self.pushed;
-        let mut drop_while = |queue: &mut VecDeque<Parcel>, goes: &dyn Fn(&Parcel) -> bool| {
-            let before = shed.len();
-            while let Some(parcel) = queue.front().copied().filter(goes) {
-                queue.pop_front();
-                shed.push(Shed { tag: parcel.tag, block: parcel.block, word: parcel.word });
-            }
-            shed.len() > before
-        };
+    /// Returns what was dropped since the last call.
+    pub(crate) fn take_shed(&mut self) -> Vec<Shed> {
+        std::mem::take(&mut self.shed)
+    }
+
+    /// Sheds in whole runs: what nothing refers to when it waited for long; reference pictures that waited twice as long
+    /// in favour of the newest random-access point, or behind the one that is being sent; sound and data only when they
+    /// have expired.
+    fn shed_stale(&mut self, now: Now) {
         let waits = |parcel: &Parcel, part: u32| now.since(parcel.queued) > parcel.patience() / part;
-        drop_while(essential, &|parcel| parcel.expires <= now);
-        drop_while(disposable, &|parcel| waits(parcel, 6));
-        self.broken |= reference.front().is_some_and(|parcel| waits(parcel, 3));
-        if self.broken {
-            drop_while(reference, &|parcel| !parcel.random_access || waits(parcel, 3));
-            drop_while(disposable, &|_| true);
-            self.broken = reference.is_empty();
+        let Self { pulled, pushed: [essential, reference, disposable], shed, .. } = self;
+        drop_all(essential, shed, |parcel| parcel.expires <= now);
+        drop_all(disposable, shed, |parcel| waits(parcel, 6));
+        if !reference.front().is_some_and(|parcel| waits(parcel, 3)) {
+            return;
+        }
+        let newest = reference.iter().rposition(|parcel| parcel.begins).filter(|at| *at > 0);
+        if let Some(start) = newest.map(|at| reference[at]) {
+            let older = |parcel: &Parcel| parcel.tag == start.tag && parcel.block < start.block;
+            let [_, pulled_reference, pulled_disposable] = pulled;
+            for queue in [reference, disposable, pulled_reference, pulled_disposable] {
+                drop_all(queue, shed, older);
+            }
+        } else {
+            drop_all(reference, shed, |parcel| !parcel.random_access);
+            drop_all(disposable, shed, |_| true);
+            self.broken = true;
         }
     }
+}
+
+fn drop_all(queue: &mut VecDeque<Parcel>, shed: &mut Vec<Shed>, goes: impl Fn(&Parcel) -> bool) {
+    queue.retain(|parcel| {
+        let goes = goes(parcel);
+        if goes {
+            shed.push(parcel.shed());
+        }
+        !goes
+    });
 }
 
 fn enqueue(queue: &mut VecDeque<Parcel>, parcel: Parcel) {
@@ -179,11 +209,11 @@ fn enqueue(queue: &mut VecDeque<Parcel>, parcel: Parcel) {
     queue.push_back(parcel);
 }
 
-fn pop(queue: &mut VecDeque<Parcel>, now: Now, pulled: bool) -> Option<Due> {
+fn pop(queue: &mut VecDeque<Parcel>, now: Now, pulled: bool, shed: &mut Vec<Shed>) -> Option<Due> {
     while let Some(front) = queue.front_mut() {
-        if front.expires > now
-            && let Some(index) = front.next()
-        {
+        if front.expires <= now {
+            shed.push(front.shed());
+        } else if let Some(index) = front.next() {
             return Some(Due { tag: front.tag, block: front.block, index, pulled });
         }
         queue.pop_front();
