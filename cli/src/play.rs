@@ -156,7 +156,8 @@ async fn watch(
     let interrupt = Interrupt::new();
     let sink = args.sink(&interrupt);
     let (opened, found) = oneshot::channel();
-    let viewer = Viewer::new(reporter, delivered, Recorder::new(sink), data, args.patience(), opened);
+    let recorder = Recorder::new(sink);
+    let viewer = Viewer::new(reporter, Arc::clone(&delivered), recorder, data, args.patience(), opened);
     let stopper = subscriber.stopper();
     let (done, left) = oneshot::channel();
     spawn("viewer", move || {
@@ -190,7 +191,8 @@ async fn watch(
     interrupt.interrupt();
     let stats = health.measure().await.stats();
     let status = if cause == "ended" { "NetStream.Play.UnpublishNotify" } else { "NetStream.Play.Stop" };
-    reporter.tell(Line::Ended(Box::new(Ended::new(cause, stats))), Some(status));
+    let ended = Ended::viewer(cause, stats, delivered.written());
+    reporter.tell(Line::Ended(Box::new(ended)), Some(status));
     Ok(())
 }
 

@@ -19,7 +19,9 @@ use crate::status::Health;
 
 mod lines;
 
-pub(crate) use lines::{Counters, Ended, GroupLine, Latest, Line, Started, Stats, StreamLine, TrackLine};
+pub(crate) use lines::{
+    Counters, Ended, GroupLine, Latest, Line, Started, Stats, StreamLine, TrackLine, Transport,
+};
 
 /// Lines that wait for the reader: a quarter of an hour of health. What comes then is left out, and counted.
 const LINES_MAX: usize = 1024;

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use swarmcast::{Counters, StreamStats, Swarm};
+use swarmcast::{Counters, SinkCounts, StreamStats, Swarm};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -79,7 +79,7 @@ pub(crate) struct HealthTeller {
 }
 
 impl HealthTeller {
-    /// Begins now. `delivered` is what a viewer's thread has delivered.
+    /// Begins now. `delivered` is how far a viewer's thread is.
     pub(crate) fn new(
         reporter: &Arc<Reporter>,
         swarm: &Swarm,
@@ -108,14 +108,12 @@ impl HealthTeller {
         }
     }
 
-    /// Measures once more. Of a stream that is closed already, it knows the deliveries and what was counted last.
+    /// Measures once more. Of a stream that is closed already, it knows what was counted last.
     pub(crate) async fn measure(&mut self) -> Health {
         self.look().await;
-        let (latest, units, bytes) = self.delivered.read();
-        self.last.access_units = self.last.access_units.max(units);
-        self.last.access_unit_bytes = self.last.access_unit_bytes.max(bytes);
+        let latest = self.delivered.lock().latest;
         let rtt = self.swarm.neighbours().iter().map(|neighbour| neighbour.rtt).min();
-        self.meter.measure(Instant::now().into(), self.last, rtt, latest)
+        self.meter.measure(Instant::now().into(), self.last, self.swarm.transport(), rtt, latest)
     }
 
     async fn look(&mut self) {
@@ -125,20 +123,35 @@ impl HealthTeller {
     }
 }
 
-/// What a viewer's thread delivered, shared with whoever tells health; nothing at a publisher.
+/// How far a viewer's thread is, shared with whoever tells health; nothing at a publisher.
 #[derive(Debug, Default)]
-pub(crate) struct Delivered(Mutex<(Option<Latest>, u64, u64)>);
+pub(crate) struct Delivered(Mutex<Delivery>);
+
+#[derive(Debug, Default)]
+struct Delivery {
+    latest: Option<Latest>,
+    written: SinkCounts,
+}
 
 impl Delivered {
-    /// Counts an access unit of that size, whose block was closed at that time of the publisher's clock.
-    pub(crate) fn add(&self, bytes: usize, closed: Duration) {
+    /// Says that an access unit was delivered just now, whose block was closed at that time of the publisher's clock.
+    pub(crate) fn set_latest(&self, closed: Duration) {
         let latest = Latest { t: clock::monotonic().as_secs_f64(), closed: closed.as_secs_f64() };
-        let mut delivered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *delivered = (Some(latest), delivered.1 + 1, delivered.2 + bytes as u64);
+        self.lock().latest = Some(latest);
     }
 
-    fn read(&self) -> (Option<Latest>, u64, u64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Says how much the output has taken in all.
+    pub(crate) fn set_written(&self, written: SinkCounts) {
+        self.lock().written = written;
+    }
+
+    /// Returns how much the output has taken.
+    pub(crate) fn written(&self) -> SinkCounts {
+        self.lock().written
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Delivery> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

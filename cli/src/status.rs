@@ -3,16 +3,17 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use swarmcast::StreamStats;
+use swarmcast::{StreamStats, TransportCounters};
 
 use crate::clock;
-use crate::report::{Counters, Latest, Stats};
+use crate::report::{Counters, Latest, Stats, Transport};
 
 /// Counters of one moment, with what follows from them and from those before.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     at: Duration,
     counters: StreamStats,
+    transport: TransportCounters,
     bitrate: u64,
     playout_delay: Option<Duration>,
     rtt: Option<Duration>,
@@ -41,6 +42,7 @@ impl HealthMeter {
         &mut self,
         at: Instant,
         counters: StreamStats,
+        transport: TransportCounters,
         rtt: Option<Duration>,
         latest: Option<Latest>,
     ) -> Health {
@@ -54,6 +56,7 @@ impl HealthMeter {
         Health {
             at: clock::monotonic(),
             counters,
+            transport,
             bitrate: self.bitrate,
             playout_delay: self.playout_delay,
             rtt,
@@ -72,6 +75,7 @@ impl Health {
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             counters: Counters::from(self.counters),
+            transport: Transport::from(self.transport),
             bitrate: self.bitrate,
             uplink_ratio: self.uplink_ratio(),
             playout_delay: self.playout_delay.map(|delay| delay.as_secs_f64()),
@@ -118,11 +122,12 @@ mod tests {
     fn the_rate_is_that_of_the_last_second() {
         let start = Instant::now();
         let mut meter = HealthMeter::new(start, None);
+        let none = TransportCounters::default();
         let of = |bytes| StreamStats { access_unit_bytes: bytes, ..StreamStats::default() };
-        assert_eq!(meter.measure(start + Duration::from_secs(1), of(1_000), None, None).bitrate, 8_000);
-        let soon_after = meter.measure(start + Duration::from_millis(1_010), of(1_001), None, None);
+        assert_eq!(meter.measure(start + Duration::from_secs(1), of(1_000), none, None, None).bitrate, 8_000);
+        let soon_after = meter.measure(start + Duration::from_millis(1_010), of(1_001), none, None, None);
         assert_eq!(soon_after.bitrate, 8_000);
-        assert_eq!(meter.measure(start + Duration::from_secs(3), of(1_000), None, None).bitrate, 0);
+        assert_eq!(meter.measure(start + Duration::from_secs(3), of(1_000), none, None, None).bitrate, 0);
     }
 
     #[test]
@@ -138,7 +143,7 @@ mod tests {
         };
         let ratio = |delay| {
             HealthMeter::new(Instant::now(), delay)
-                .measure(Instant::now(), counters, None, None)
+                .measure(Instant::now(), counters, TransportCounters::default(), None, None)
                 .stats()
                 .uplink_ratio
         };

@@ -96,12 +96,14 @@ impl Viewer {
 
     fn handle(&mut self, event: &Event) -> Result<Option<Left>, Failure> {
         if let Event::AccessUnit(delivery) = event {
-            self.delivered.add(delivery.unit.payload.len(), delivery.closed);
+            self.delivered.set_latest(delivery.closed);
             self.tell_first(delivery);
             self.take_data(delivery)?;
         }
         self.tell(event);
-        match self.recorder.handle(event) {
+        let recorded = self.recorder.handle(event);
+        self.delivered.set_written(self.recorder.written());
+        match recorded {
             Ok(Recorded::Opened { output, part: 1.. }) => self.reporter.tell(Line::Part { output }, None),
             Ok(_) => {}
             Err(RecordError::Sink(SinkError::Closed { .. })) => return Ok(Some(Left::OutputClosed)),

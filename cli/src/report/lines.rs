@@ -1,7 +1,7 @@
 //! The lines themselves: names and units of every field that programs read.
 
 use serde::Serialize;
-use swarmcast::{Publisher, StreamStats, Swarm, Track, TrackKind};
+use swarmcast::{Publisher, SinkCounts, StreamStats, Swarm, Track, TrackKind, TransportCounters};
 
 /// One report. `event` is its name in snake case.
 #[derive(Debug, Serialize)]
@@ -89,7 +89,7 @@ pub(crate) struct StreamLine {
     pub(crate) tracks: Vec<TrackLine>,
 }
 
-/// The last counters say how many access units were delivered or published.
+/// The last counters say how many access units were published, or written by a viewer.
 #[derive(Debug, Serialize)]
 pub(crate) struct Ended {
     cause: &'static str,
@@ -103,6 +103,8 @@ pub(crate) struct Ended {
 pub(crate) struct Stats {
     #[serde(flatten)]
     pub(crate) counters: Counters,
+    #[serde(flatten)]
+    pub(crate) transport: Transport,
     /// Bits per second of access units over the last second.
     pub(crate) bitrate: u64,
     /// Bytes sent by bytes of payload received or published.
@@ -154,6 +156,27 @@ counters! {
         access_unit_bytes lost repaired late duplicate orphan replay forged malformed shed skipped window_bytes
         suppliers consumers neighbours viewers;
     seconds: since_last_fragment distance_to_live_edge
+}
+
+/// UDP payload of the process, over all its sessions ever.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Transport {
+    udp_bytes_sent: u64,
+    udp_datagrams_sent: u64,
+    udp_bytes_received: u64,
+    udp_datagrams_received: u64,
+}
+
+impl From<TransportCounters> for Transport {
+    fn from(counters: TransportCounters) -> Self {
+        let TransportCounters {
+            udp_bytes_sent,
+            udp_datagrams_sent,
+            udp_bytes_received,
+            udp_datagrams_received,
+        } = counters;
+        Self { udp_bytes_sent, udp_datagrams_sent, udp_bytes_received, udp_datagrams_received }
+    }
 }
 
 impl From<&Track> for TrackLine {
@@ -213,6 +236,13 @@ impl Ended {
     /// Makes the line of an end with that cause.
     pub(crate) fn new(cause: &'static str, stats: Stats) -> Self {
         Self { cause, bytes: stats.counters.access_unit_bytes, stats }
+    }
+
+    /// Makes the line of a viewer's end: what its output took counts, not what was delivered.
+    pub(crate) fn viewer(cause: &'static str, mut stats: Stats, written: SinkCounts) -> Self {
+        stats.counters.access_units = written.access_units;
+        stats.counters.access_unit_bytes = written.bytes;
+        Self::new(cause, stats)
     }
 }
 

@@ -18,7 +18,7 @@ fn check_schema(events: &[Value]) {
     const STARTED: [&str; 9] =
         ["event", "t", "role", "group", "name", "pid", "endpoint", "ticket", "addresses"];
     const PUBLISHER: [&str; 4] = ["key", "epoch", "epoch_t", "tracks"];
-    const STATS: [&str; 34] = [
+    const STATS: [&str; 38] = [
         "bytes_pushed_to_peers",
         "fragments_pushed_to_peers",
         "bytes_pushed_from_peers",
@@ -49,6 +49,10 @@ fn check_schema(events: &[Value]) {
         "consumers",
         "neighbours",
         "viewers",
+        "udp_bytes_sent",
+        "udp_datagrams_sent",
+        "udp_bytes_received",
+        "udp_datagrams_received",
         "bitrate",
         "uplink_ratio",
         "playout_delay",
@@ -85,6 +89,20 @@ fn packets(room: &Room, file: &str, track: &str) -> Vec<String> {
     listed.lines().map(str::to_owned).collect()
 }
 
+/// Returns the size in bytes of each packet of a track.
+fn sizes(room: &Room, file: &str, track: &str) -> Vec<u64> {
+    let packets = packets(room, file, track);
+    let size = |packet: &String| packet.split(',').next().and_then(|size| size.parse().ok());
+    packets.iter().map(|packet| size(packet).expect("a size")).collect()
+}
+
+/// A counter grows from each report to the next, up to the end.
+fn check_growth(events: &[Value], counter: &str) {
+    let told = events.iter().filter(|event| event["event"] == "stats" || event["event"] == "ended");
+    let values: Vec<u64> = told.map(|event| event[counter].as_u64().expect("a number")).collect();
+    assert!(values.is_sorted() && values.first() < values.last(), "{counter}: {values:?}");
+}
+
 #[test]
 fn two_viewers_record_what_one_publishes() {
     let room = Room::new();
@@ -115,7 +133,14 @@ fn two_viewers_record_what_one_publishes() {
     assert_eq!(publisher.expect("ended")["cause"], "local");
     assert_eq!(publisher.finish(), Some(0));
     check_schema(&publisher.events);
-    for output in ["one.mkv", "two.mp4"] {
+    check_growth(&publisher.events, "udp_bytes_sent");
+    for (viewer, output) in viewers.iter().zip(["one.mkv", "two.mp4"]) {
+        check_growth(&viewer.events, "udp_bytes_received");
+        let ended = viewer.events.last().expect("it ended");
+        assert!(ended["udp_bytes_received"].as_u64() > ended["bytes"].as_u64(), "{ended}");
+        let sizes: Vec<u64> = ["v:0", "a:0"].iter().flat_map(|track| sizes(&room, output, track)).collect();
+        let told = (ended["access_units"].as_u64(), ended["bytes"].as_u64());
+        assert_eq!(told, (Some(sizes.len() as u64), Some(sizes.iter().sum())), "{output}");
         let codecs = ["-show_entries", "stream=codec_name", "-of", "csv=p=0", output];
         assert_eq!(room.ffmpeg("ffprobe", &codecs), "h264\naac\n");
         room.ffmpeg("ffmpeg", &["-xerror", "-i", output, "-f", "null", "-"]);

@@ -20,6 +20,7 @@ use crate::hello;
 use crate::peers::NamedPeers;
 use crate::sessions::{SessionEvent, Sessions};
 use crate::streams::Streams;
+use crate::transport::TransportCounters;
 
 /// Time between two samples of every path.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
@@ -69,6 +70,7 @@ pub(crate) struct Parts {
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) filled: Arc<Notify>,
     pub(crate) neighbours: watch::Sender<Vec<Neighbour>>,
+    pub(crate) transport: watch::Sender<TransportCounters>,
     pub(crate) lan: watch::Sender<BTreeMap<PeerId, LanNode>>,
 }
 
@@ -85,6 +87,7 @@ pub struct Driver {
     requests: mpsc::Receiver<Request>,
     filled: Arc<Notify>,
     neighbours: watch::Sender<Vec<Neighbour>>,
+    transport: watch::Sender<TransportCounters>,
     lan: watch::Sender<BTreeMap<PeerId, LanNode>>,
     streams: Streams,
     /// Paths that the core may have something for, and that had no free bytes.
@@ -106,8 +109,8 @@ impl std::fmt::Debug for Driver {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { node, endpoint, hello, announcer, browser, peers, requests, filled, neighbours, lan } =
-            parts;
+        let Parts { node, endpoint, hello, announcer, browser, peers, requests, filled, .. } = parts;
+        let Parts { neighbours, transport, lan, .. } = parts;
         let own = PeerId(*endpoint.id().as_bytes());
         let mut aside: SelectAll<_> = browser.into_iter().map(listen).collect();
         aside.push(serve(hello, own));
@@ -124,6 +127,7 @@ impl Driver {
             requests,
             filled,
             neighbours,
+            transport,
             lan,
             streams: Streams::default(),
             blocked: BTreeSet::new(),
@@ -206,6 +210,7 @@ impl Driver {
             // Who watches waits for neighbours that come and go.
             false
         });
+        self.transport.send_replace(self.sessions.transport());
     }
 
     /// Tells the core of the wall clock at the start, and when somebody has set it.
@@ -399,6 +404,7 @@ impl Driver {
             }
         };
         let _ = tokio::join!(withdraw, timeout(CLOSE_MAX, self.endpoint.close()));
+        self.transport.send_replace(self.sessions.transport());
     }
 }
 

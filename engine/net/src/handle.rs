@@ -13,12 +13,12 @@ use swarmcast_core::stats::{KnownStream, StreamStats};
 use tokio::runtime;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::PeerAddress;
 use crate::clock;
 use crate::discovery::LanNode;
 use crate::interfaces::{local_addresses, reachable};
 use crate::playout::{Playout, PlayoutReceiver, PlayoutSender, ReceiveError, playout_queue};
 use crate::publish::{PublishQueue, SendError};
+use crate::{PeerAddress, TransportCounters};
 
 /// Requests that wait for the driver.
 pub(crate) const REQUESTS_MAX: usize = 64;
@@ -104,6 +104,7 @@ pub(crate) struct Shared {
     pub(crate) filled: Arc<Notify>,
     pub(crate) streams_used: AtomicU32,
     pub(crate) neighbours: watch::Receiver<Vec<Neighbour>>,
+    pub(crate) transport: watch::Receiver<TransportCounters>,
     pub(crate) lan: watch::Receiver<BTreeMap<PeerId, LanNode>>,
     pub(crate) runtime: runtime::Handle,
 }
@@ -176,6 +177,11 @@ impl Handle {
     /// Returns the neighbours as a value to watch: it changes when one comes or goes.
     pub fn watch_neighbours(&self) -> watch::Receiver<Vec<Neighbour>> {
         self.shared.neighbours.clone()
+    }
+
+    /// Returns what the node's sessions sent and received, those that are closed included; at most 50 ms old.
+    pub fn transport(&self) -> TransportCounters {
+        *self.shared.transport.borrow()
     }
 
     /// Returns the other nodes, of all groups, that announce themselves on the LAN.

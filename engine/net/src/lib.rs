@@ -35,6 +35,7 @@ mod publish;
 mod session;
 mod sessions;
 mod streams;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub use handle::{
 };
 pub use playout::{Playout, ReceiveError};
 pub use publish::SendError;
+pub use transport::TransportCounters;
 
 use endpoint::Sockets;
 use handle::{REQUESTS_MAX, Shared};
@@ -98,6 +100,7 @@ pub async fn bind(config: NetConfig) -> Result<(Handle, Driver), BindError> {
         (None, None)
     };
     let (neighbours, neighbours_watched) = watch::channel(Vec::new());
+    let (transport, transport_watched) = watch::channel(TransportCounters::default());
     let (lan, lan_watched) = watch::channel(BTreeMap::new());
     let (requests, requested) = mpsc::channel(REQUESTS_MAX);
     let filled = Arc::new(Notify::new());
@@ -108,6 +111,7 @@ pub async fn bind(config: NetConfig) -> Result<(Handle, Driver), BindError> {
         filled: Arc::clone(&filled),
         streams_used: AtomicU32::new(0),
         neighbours: neighbours_watched,
+        transport: transport_watched,
         lan: lan_watched,
         runtime: runtime::Handle::current(),
     };
@@ -123,6 +127,7 @@ pub async fn bind(config: NetConfig) -> Result<(Handle, Driver), BindError> {
         requests: requested,
         filled,
         neighbours,
+        transport,
         lan,
     });
     Ok((Handle { shared: Arc::new(shared), requests }, driver))

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::control::{self, ControlError, Outbox};
 use crate::endpoint::{ALPN, SEND_BUFFER_BYTES, SEND_CREDIT_BYTES};
+use crate::transport::TransportCounters;
 
 /// Time within which a dialled session must be up: a first packet and three repeats on a LAN.
 pub(crate) const DIAL_MAX: Duration = Duration::from_secs(4);
@@ -185,6 +186,11 @@ impl Session {
             bytes_queued: (SEND_BUFFER_BYTES - self.connection.datagram_send_buffer_space()) as u64,
             datagram_bytes_max: self.datagram_bytes_max(),
         }
+    }
+
+    /// Returns what the session sent and received, its handshake included.
+    pub(crate) fn transport(&self) -> TransportCounters {
+        self.connection.stats().into()
     }
 
     /// Returns where the neighbour is.

@@ -19,6 +19,7 @@ use swarmcast_core::node::ConnectError;
 use crate::clock;
 use crate::control::{self, ControlError};
 use crate::session::{self, CloseCode, DIAL_MAX, Opened, Received, Session};
+use crate::transport::TransportCounters;
 
 /// Most sessions; the core keeps fewer and closes the rest itself.
 const SESSIONS_MAX: usize = 64;
@@ -48,6 +49,8 @@ pub(crate) struct Sessions {
     endpoint: Endpoint,
     own: PeerId,
     open: BTreeMap<PathId, Session>,
+    /// What the sessions that are closed sent and received.
+    closed: TransportCounters,
     paths_used: u32,
     accepting: usize,
     received: SelectAll<BoxStream<'static, (PathId, Received)>>,
@@ -63,6 +66,7 @@ impl Sessions {
             endpoint,
             own,
             open: BTreeMap::new(),
+            closed: TransportCounters::default(),
             paths_used: 0,
             accepting: 0,
             received: SelectAll::new(),
@@ -110,9 +114,7 @@ impl Sessions {
     /// Closes a session, without an event; returns whose it was.
     pub(crate) fn close(&mut self, path: PathId) -> Option<PeerId> {
         let session = self.open.remove(&path)?;
-        let peer = session.peer;
-        session.close(CloseCode::Done);
-        Some(peer)
+        Some(self.end(session, CloseCode::Done))
     }
 
     /// Returns a session that is up.
@@ -123,6 +125,13 @@ impl Sessions {
     /// Returns all sessions that are up.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (PathId, &mut Session)> {
         self.open.iter_mut().map(|(path, session)| (*path, session))
+    }
+
+    /// Returns what all sessions ever sent and received.
+    pub(crate) fn transport(&self) -> TransportCounters {
+        let mut all = self.closed;
+        self.open.values().for_each(|session| all += session.transport());
+        all
     }
 
     /// Returns whether every message has been handed to the transport.
@@ -214,9 +223,17 @@ impl Sessions {
 
     fn lose(&mut self, path: PathId, code: CloseCode) {
         if let Some(session) = self.open.remove(&path) {
-            self.events.push_back(SessionEvent::Down { path, peer: session.peer });
-            session.close(code);
+            let peer = self.end(session, code);
+            self.events.push_back(SessionEvent::Down { path, peer });
         }
+    }
+
+    /// Closes a session and keeps its counters; returns whose it was.
+    fn end(&mut self, session: Session, code: CloseCode) -> PeerId {
+        self.closed += session.transport();
+        let peer = session.peer;
+        session.close(code);
+        peer
     }
 }
 

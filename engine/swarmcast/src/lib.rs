@@ -67,10 +67,12 @@ pub use swarmcast_core::ids::{BlockId, Epoch, GroupId, MediaTime, Now, PeerId, S
 pub use swarmcast_core::node::GapCause;
 pub use swarmcast_core::stats::{KnownStream, StreamStats};
 pub use swarmcast_media::{
-    CaptureDelay, Interrupt, Sink, SinkConfig, SinkError, Source, SourceConfig, SourceError, data_track,
+    CaptureDelay, Interrupt, Sink, SinkConfig, SinkCounts, SinkError, Source, SourceConfig, SourceError,
+    data_track,
 };
 pub use swarmcast_net::{
-    BindError, DiscoveryError, Driver, Neighbour, PEER_ADDRESSES_MAX, PeerAddress, PeerAddressError, now,
+    BindError, DiscoveryError, Driver, Neighbour, PEER_ADDRESSES_MAX, PeerAddress, PeerAddressError,
+    TransportCounters, now,
 };
 
 pub use browse::{LanGroup, browse};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use swarmcast_core::catalogue::Track;
-use swarmcast_media::{Sink, SinkConfig, SinkError};
+use swarmcast_media::{Sink, SinkConfig, SinkCounts, SinkError};
 
 use crate::event::Event;
 
@@ -20,8 +20,8 @@ pub struct Recorder {
     config: SinkConfig,
     open: Option<Part>,
     parts: u32,
-    access_units: u64,
-    bytes: u64,
+    /// What the outputs before the open one took.
+    completed: SinkCounts,
 }
 
 /// One output with its tracks.
@@ -62,7 +62,7 @@ pub enum RecordError {
 impl Recorder {
     /// Makes a recorder that has opened nothing. [`SinkConfig::headless`] makes one that only counts.
     pub fn new(config: SinkConfig) -> Self {
-        Self { config, open: None, parts: 0, access_units: 0, bytes: 0 }
+        Self { config, open: None, parts: 0, completed: SinkCounts::default() }
     }
 
     /// Takes the subscription's next event and writes what it brought.
@@ -77,8 +77,6 @@ impl Recorder {
                     && let Some(unit) = part.splice.place(delivery, &part.tracks)
                 {
                     part.sink.write(&unit)?;
-                    self.access_units += 1;
-                    self.bytes += unit.payload.len() as u64;
                 }
                 Ok(Recorded::Quietly)
             }
@@ -95,20 +93,20 @@ impl Recorder {
     /// # Errors
     /// [`RecordError::Sink`] when the end cannot be written.
     pub fn finish(&mut self) -> Result<(), RecordError> {
+        self.completed = self.written();
         match self.open.take() {
             Some(part) => part.sink.finish().map(drop).map_err(RecordError::from),
             None => Ok(()),
         }
     }
 
-    /// Returns how many access units were written.
-    pub fn access_units(&self) -> u64 {
-        self.access_units
-    }
-
-    /// Returns how many bytes of payload were written.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    /// Returns what was written, to all outputs together; tracks that they cannot hold are not in it.
+    pub fn written(&self) -> SinkCounts {
+        let open = self.open.as_ref().map(|part| part.sink.counts()).unwrap_or_default();
+        SinkCounts {
+            access_units: self.completed.access_units + open.access_units,
+            bytes: self.completed.bytes + open.bytes,
+        }
     }
 
     fn open(&mut self, tracks: &[Track]) -> Result<Recorded, RecordError> {

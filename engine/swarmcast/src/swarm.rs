@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use swarmcast_core::ids::PeerId;
 use swarmcast_core::stats::KnownStream;
-use swarmcast_net::{BindError, Driver, Handle, NetConfig, PeerAddress};
+use swarmcast_net::{BindError, Driver, Handle, NetConfig, PeerAddress, TransportCounters};
 use tokio::sync::watch;
 
 use crate::publish::{PublishConfig, PublishError, Publisher};
@@ -111,6 +111,11 @@ impl Swarm {
     /// Returns the peers that have a session with this node.
     pub fn neighbours(&self) -> Vec<Neighbour> {
         self.node.neighbours()
+    }
+
+    /// Returns what all sessions of the node ever sent and received, at most 50 ms old.
+    pub fn transport(&self) -> TransportCounters {
+        self.node.transport()
     }
 
     /// Returns the comings and goings of neighbours from here on; those that are there come first.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use swarmcast::{
-    AccessUnit, Catalogue, CloseCause, Delivery, Epoch, Event, Now, Recorded, Recorder, SinkConfig, Source,
-    SourceConfig, StreamKey, Track,
+    AccessUnit, Bytes, Catalogue, CloseCause, Delivery, Epoch, Event, Now, Recorded, Recorder, SinkConfig,
+    SinkCounts, Source, SourceConfig, StreamKey, Track, TrackId, data_track,
 };
 
 const SECOND: u64 = 1_000_000;
@@ -65,7 +65,7 @@ fn a_restarted_publisher_goes_on_in_the_same_file_after_the_real_pause() {
     assert_eq!(recorder.handle(&opened(2, &tracks)).unwrap(), Recorded::Continued);
     deliver(&mut recorder, &tracks, &units, 4 * SECOND);
     assert_eq!(recorder.handle(&Event::Closed(CloseCause::Ended)).unwrap(), Recorded::Finished);
-    assert_eq!(recorder.access_units(), 280);
+    assert_eq!(recorder.written().access_units, 280);
 
     let times = video_times(&output);
     let (before, after) = times.split_at(times.len() / 2);
@@ -101,5 +101,24 @@ fn without_an_output_it_counts() {
     deliver(&mut recorder, &tracks, &units, SECOND);
     recorder.handle(&Event::Closed(CloseCause::Local)).unwrap();
     let bytes = units.iter().map(|unit| unit.payload.len() as u64).sum::<u64>();
-    assert_eq!((recorder.access_units(), recorder.bytes()), (60, bytes));
+    assert_eq!(recorder.written(), SinkCounts { access_units: 60, bytes });
+}
+
+#[test]
+fn only_what_the_outputs_hold_counts_as_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("x.mkv");
+    let (media, units) = clip(60);
+    let data = AccessUnit { track: TrackId(2), payload: Bytes::from_static(b"{}"), ..units[0].clone() };
+    let tracks = [&media[..], &[data_track(TrackId(2))]].concat();
+    let mut recorder = Recorder::new(SinkConfig::new(output.to_string_lossy()));
+    recorder.handle(&opened(1, &tracks)).unwrap();
+    deliver(&mut recorder, &tracks, &units, SECOND);
+    deliver(&mut recorder, &tracks, &[data], 2 * SECOND);
+    let bytes = units.iter().map(|unit| unit.payload.len() as u64).sum::<u64>();
+    assert_eq!(recorder.written(), SinkCounts { access_units: 60, bytes });
+    recorder.handle(&opened(2, &media)).unwrap();
+    deliver(&mut recorder, &media, &units, 11 * SECOND);
+    recorder.finish().unwrap();
+    assert_eq!(recorder.written(), SinkCounts { access_units: 120, bytes: 2 * bytes });
 }

@@ -115,6 +115,34 @@ async fn a_burst_within_the_credit_is_lost_nowhere() {
 }
 
 #[tokio::test]
+async fn what_a_session_carried_is_counted_beyond_its_end() {
+    let ((mut a, at_a), (mut b, _)) = connected().await;
+    let (a_before, b_before) = (a.sessions.transport(), b.sessions.transport());
+    assert!(a_before.udp_bytes_sent > 1200, "the handshake counts: {a_before:?}");
+    let batch = vec![Bytes::from(vec![7; 1100]); 20];
+    assert_eq!(a.sessions.session(at_a).expect("up").send(&batch), 0);
+    let mut received = 0;
+    while received < batch.len() {
+        if let SessionEvent::Datagrams { datagrams, .. } = b.event().await {
+            received += datagrams.len();
+        }
+    }
+    let (sent, arrived) = (a.sessions.transport(), b.sessions.transport());
+    assert!(sent.udp_bytes_sent >= a_before.udp_bytes_sent + 20 * 1100, "{sent:?}");
+    assert!(sent.udp_datagrams_sent >= a_before.udp_datagrams_sent + 20, "{sent:?}");
+    assert!(arrived.udp_bytes_received >= b_before.udp_bytes_received + 20 * 1100, "{arrived:?}");
+    assert!(arrived.udp_datagrams_received >= b_before.udp_datagrams_received + 20, "{arrived:?}");
+    a.sessions.close(at_a);
+    while !matches!(b.event().await, SessionEvent::Down { .. }) {}
+    for (peer, before) in [(&a, sent), (&b, arrived)] {
+        let after = peer.sessions.transport();
+        assert!(after.udp_bytes_sent >= before.udp_bytes_sent, "{after:?}");
+        assert!(after.udp_bytes_received >= before.udp_bytes_received, "{after:?}");
+    }
+    close_all([a, b]).await;
+}
+
+#[tokio::test]
 async fn a_datagram_above_the_path_does_not_take_the_batch_with_it() {
     let ((a, at_a), (mut b, _)) = connected().await;
     let batch = [Bytes::from(vec![1; 100]), Bytes::from(vec![2; 9000]), Bytes::from(vec![3; 100])];
