@@ -162,17 +162,15 @@ impl Outbox {
         std::mem::take(&mut self.shed)
     }
 
-    /// Sheds in whole runs: what nothing refers to when it waited for long; reference pictures that waited twice as long
-    /// in favour of the newest random-access point, or behind the one that is being sent; sound and data only when they
-    /// have expired.
+    /// Sheds in whole runs. What nothing refers to goes when it waited for a third of the receiver's patience;
+    /// reference pictures then in favour of a newer random-access point, and after two thirds without one, up to the
+    /// next: a large first picture leaves room for those behind it. Sound and data go only when they have expired.
     fn shed_stale(&mut self, now: Now) {
-        let waits = |parcel: &Parcel, part: u32| now.since(parcel.queued) > parcel.patience() / part;
+        let waits = |parcel: &Parcel, thirds: u32| now.since(parcel.queued) > parcel.patience() * thirds / 3;
         let Self { pulled, pushed: [essential, reference, disposable], shed, .. } = self;
         drop_all(essential, shed, |parcel| parcel.expires <= now);
-        drop_all(disposable, shed, |parcel| waits(parcel, 6));
-        if !reference.front().is_some_and(|parcel| waits(parcel, 3)) {
-            return;
-        }
+        drop_all(disposable, shed, |parcel| waits(parcel, 1));
+        let Some(front) = reference.front().copied().filter(|parcel| waits(parcel, 1)) else { return };
         let newest = reference.iter().rposition(|parcel| parcel.begins).filter(|at| *at > 0);
         if let Some(start) = newest.map(|at| reference[at]) {
             let older = |parcel: &Parcel| parcel.tag == start.tag && parcel.block < start.block;
@@ -180,7 +178,7 @@ impl Outbox {
             for queue in [reference, disposable, pulled_reference, pulled_disposable] {
                 drop_all(queue, shed, older);
             }
-        } else {
+        } else if waits(&front, 2) {
             drop_all(reference, shed, |parcel| !parcel.random_access);
             drop_all(disposable, shed, |_| true);
             self.broken = true;
