@@ -169,6 +169,7 @@ impl Outbox {
         let waits = |parcel: &Parcel, thirds: u32| now.since(parcel.queued) > parcel.patience() * thirds / 3;
         let Self { pulled, pushed: [essential, reference, disposable], shed, .. } = self;
         drop_all(essential, shed, |parcel| parcel.expires <= now);
+        keep_headers(disposable, essential, |parcel| waits(parcel, 1));
         drop_all(disposable, shed, |parcel| waits(parcel, 1));
         let Some(front) = reference.front().copied().filter(|parcel| waits(parcel, 1)) else { return };
         let newest = reference.iter().rposition(|parcel| parcel.begins).filter(|at| *at > 0);
@@ -183,6 +184,15 @@ impl Outbox {
             drop_all(disposable, shed, |_| true);
             self.broken = true;
         }
+    }
+}
+
+/// Moves the headers of blocks that go to another queue: who has a header knows that nothing refers to its block, and
+/// plays on behind it; a block of which nothing came may have been a reference.
+fn keep_headers(queue: &mut VecDeque<Parcel>, to: &mut VecDeque<Parcel>, goes: impl Fn(&Parcel) -> bool) {
+    for parcel in queue.iter_mut().filter(|parcel| goes(parcel) && parcel.word & Want::HEADER != 0) {
+        parcel.word &= !Want::HEADER;
+        enqueue(to, Parcel { word: Want::HEADER, ..*parcel });
     }
 }
 
