@@ -44,13 +44,8 @@ impl Pair {
             tracks: vec![track],
             renditions: Vec::new(),
         };
-        let publication = Publication { handle: STREAM, catalogue, key_seed: [7; 32], epoch: EPOCH };
-        let subscription = Subscription {
-            handle: STREAM,
-            name: "clip".into(),
-            publisher: None,
-            playout_delay: Duration::from_secs(1),
-        };
+        let publication = Publication::new(STREAM, catalogue, [7; 32], EPOCH);
+        let subscription = Subscription::new(STREAM, "clip", Duration::from_secs(1));
         pair.command(0, Command::Publish(Box::new(publication)));
         pair.command(1, Command::Subscribe(Box::new(subscription)));
         for n in [0, 1_u8] {

@@ -87,7 +87,7 @@ impl World {
         for node in [PUBLISHER, VIEWER] {
             world.handle(node, Input::WallClock(WallClock(epoch.0)));
         }
-        let publication = Publication { handle: STREAM, catalogue: catalogue(), key_seed: [7; 32], epoch };
+        let publication = Publication::new(STREAM, catalogue(), [7; 32], epoch);
         world.handle(PUBLISHER, Input::Command(Command::Publish(Box::new(publication))));
         world.handle(VIEWER, subscribe());
         world.connect_nodes();
@@ -365,12 +365,11 @@ impl World {
 }
 
 fn subscribe() -> Input {
-    Input::Command(Command::Subscribe(Box::new(Subscription {
-        handle: STREAM,
-        name: "clip".into(),
-        publisher: None,
-        playout_delay: Duration::from_millis(200),
-    })))
+    Input::Command(Command::Subscribe(Box::new(Subscription::new(
+        STREAM,
+        "clip",
+        Duration::from_millis(200),
+    ))))
 }
 
 fn catalogue() -> Catalogue {

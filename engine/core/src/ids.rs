@@ -120,6 +120,10 @@ hex_text!(StreamKey, PeerId, GroupId, StreamTag);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathId(pub u32);
 
+/// A stream's multicast groups on all interfaces, numbered by [`crate::node::Node`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(pub u32);
+
 /// A subscription or publication of this node, numbered by [`crate::node::Node`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamHandle(pub u32);

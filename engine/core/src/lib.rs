@@ -13,8 +13,10 @@
 pub mod catalogue;
 pub mod fragment;
 pub mod group;
+pub mod health;
 pub mod ids;
 mod member;
+pub mod multicast;
 pub mod node;
 mod playout;
 mod schedule;

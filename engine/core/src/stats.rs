@@ -24,6 +24,18 @@ pub struct StreamStats {
     pub bytes_requested_from_peers: u64,
     /// Fragments received on request.
     pub fragments_requested_from_peers: u64,
+    /// Fragment payload received from the publisher's own session, pushed or on request, bytes.
+    pub bytes_received_from_server: u64,
+    /// Fragments received from the publisher's own session.
+    pub fragments_received_from_server: u64,
+    /// Fragment payload that came by IP multicast, bytes.
+    pub bytes_received_from_ip_multicast: u64,
+    /// Fragments that came by IP multicast.
+    pub fragments_received_from_ip_multicast: u64,
+    /// Fragment payload sent by IP multicast, bytes, parity and repetitions included.
+    pub bytes_sent_to_ip_multicast: u64,
+    /// Fragments sent by IP multicast, parity and repetitions included.
+    pub fragments_sent_to_ip_multicast: u64,
     /// Bytes of everything else sent: have-maps, pulls, beacons, reliable messages.
     pub control_bytes_to_peers: u64,
     /// Bytes of everything else received.
@@ -34,8 +46,14 @@ pub struct StreamStats {
     pub access_unit_bytes: u64,
     /// Fragments that were missing at their deadline.
     pub lost: u64,
-    /// Fragments that arrived by pull.
+    /// Fragments that were missing and made good: the sum of the next three.
     pub repaired: u64,
+    /// Fragments made good by parity.
+    pub repaired_by_parity: u64,
+    /// Fragments made good by a peer.
+    pub repaired_by_peer: u64,
+    /// Fragments made good by the publisher.
+    pub repaired_by_publisher: u64,
     /// Fragments that arrived behind their deadline.
     pub late: u64,
     /// Fragments that were there already.
@@ -52,6 +70,20 @@ pub struct StreamStats {
     pub shed: u64,
     /// Access units that were skipped, in gaps.
     pub skipped: u64,
+    /// Datagrams that the system dropped since this process was too slow: local loss.
+    pub overflowed: u64,
+    /// Share of the multicast path's fragments that did not come by it of late: parts of 10,000.
+    pub multicast_loss: u32,
+    /// Parity shards that the publisher adds to 100 data shards.
+    pub parity_percent: u32,
+    /// Viewers that reported of late, as the publisher hears them.
+    pub reporters: u32,
+    /// Median and 95th percentile of the share of fragments that reporters lost in spite of repair: parts of 10,000.
+    pub reported_loss_p50: u32,
+    /// See [`StreamStats::reported_loss_p50`].
+    pub reported_loss_p95: u32,
+    /// The worst reporter's share: parts of 10,000.
+    pub reported_loss_max: u32,
     /// Newest block known to exist.
     pub newest: Option<BlockId>,
     /// Time since the last verified fragment.

@@ -108,11 +108,10 @@ async fn swarmcast(unit_bytes: usize, units: u32) -> Result<(usize, Duration), B
         tracks: vec![track],
         renditions: Vec::new(),
     };
-    let publication = Publication { handle: StreamHandle(0), catalogue, key_seed: [1; 32], epoch: Epoch(1) };
+    let publication = Publication::new(StreamHandle(0), catalogue, [1; 32], Epoch(1));
     let publication = publisher.publish(publication).await?;
     let playout_delay = Duration::from_secs(1);
-    let subscription =
-        Subscription { handle: StreamHandle(0), name: "cost".into(), publisher: None, playout_delay };
+    let subscription = Subscription::new(StreamHandle(0), "cost", playout_delay);
     let subscription = viewer.subscribe(subscription).await?;
     let before = cpu();
     let send = async {

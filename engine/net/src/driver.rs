@@ -352,6 +352,10 @@ impl Driver {
                 // A daemon that is too busy to take the new record goes on with the old one, which is a hint.
                 let _ = self.announcer.as_ref().map(|announcer| announcer.announce(&announcement));
             }
+            Action::OpenMulticast { .. }
+            | Action::RejoinMulticast { .. }
+            | Action::CloseMulticast { .. }
+            | Action::Probe { .. } => {}
         }
     }
 

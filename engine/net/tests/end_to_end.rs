@@ -57,7 +57,7 @@ fn publication(name: &str) -> Publication {
     let tracks = vec![track(0, TrackKind::Video), track(1, TrackKind::Audio)];
     let catalogue =
         Catalogue { name: name.into(), expiry: Catalogue::EXPIRY, tracks, renditions: Vec::new() };
-    Publication { handle: StreamHandle(0), catalogue, key_seed: [3; 32], epoch: Epoch(1_800_000_000_000) }
+    Publication::new(StreamHandle(0), catalogue, [3; 32], Epoch(1_800_000_000_000))
 }
 
 /// Unit `number` of the stream: three of video, of 500 to 8,000 bytes, to one of audio.
@@ -92,8 +92,7 @@ async fn publish(publication: &PublicationHandle, count: u64) {
 
 async fn subscribe(handle: &Handle, name: &str) -> SubscriptionHandle {
     let playout_delay = Duration::from_secs(1);
-    let subscription =
-        Subscription { handle: StreamHandle(0), name: name.into(), publisher: None, playout_delay };
+    let subscription = Subscription::new(StreamHandle(0), name, playout_delay);
     handle.subscribe(subscription).await.expect("the node runs")
 }
 

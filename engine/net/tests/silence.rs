@@ -234,7 +234,7 @@ async fn publish() {
         tracks: vec![track],
         renditions: Vec::new(),
     };
-    let publication = Publication { handle: StreamHandle(0), catalogue, key_seed: [3; 32], epoch: Epoch(1) };
+    let publication = Publication::new(StreamHandle(0), catalogue, [3; 32], Epoch(1));
     let publication = handle.publish(publication).await.expect("published");
     let mut pace = interval(Duration::from_millis(40));
     // Ends when the test kills it, or by itself if the test cannot.
@@ -262,12 +262,7 @@ async fn watch() {
     let (handle, driver) =
         bind(NetConfig::new(GroupSpec::open("silence").expect("valid"))).await.expect("sockets");
     let running = tokio::spawn(driver.run());
-    let subscription = Subscription {
-        handle: StreamHandle(0),
-        name: "cam".into(),
-        publisher: None,
-        playout_delay: Duration::from_secs(1),
-    };
+    let subscription = Subscription::new(StreamHandle(0), "cam", Duration::from_secs(1));
     let subscription = handle.subscribe(subscription).await.expect("the node runs");
     let mut first = None;
     let watch = async {

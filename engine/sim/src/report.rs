@@ -188,7 +188,7 @@ fn host_report(world: &World, index: usize) -> HostReport {
         resets: subscriptions.iter().map(|s| s.resets).sum(),
         joined: subscriptions.first().and_then(|s| Some(s.first_at?.saturating_sub(s.subscribed_at))),
         latency: Quantiles::of(subscriptions.iter().flat_map(|s| s.latencies.iter().copied()).collect()),
-        closed: subscriptions.last().and_then(|s| s.closed),
+        closed: subscriptions.last().and_then(|s| s.closed.clone()),
         inputs: host.inputs,
     }
 }

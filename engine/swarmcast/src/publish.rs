@@ -176,12 +176,7 @@ impl Publisher {
         let PublishConfig { name, tracks, identity, expiry } = config;
         check_name(&name).map_err(|_| PublishError::Name)?;
         let catalogue = Catalogue { name, expiry, tracks, renditions: Vec::new() };
-        let publication = Publication {
-            handle: StreamHandle(0),
-            catalogue: catalogue.clone(),
-            key_seed: identity.seed,
-            epoch: identity.epoch,
-        };
+        let publication = Publication::new(StreamHandle(0), catalogue.clone(), identity.seed, identity.epoch);
         let began = node.now();
         let publication = node.publish(publication).await.map_err(|error| match error {
             NetError::Refused => PublishError::Refused,

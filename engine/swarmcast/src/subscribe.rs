@@ -92,7 +92,8 @@ impl Subscriber {
     pub(crate) async fn start(node: &Handle, config: SubscribeConfig) -> Result<Self, SubscribeError> {
         config.validate()?;
         let SubscribeConfig { name, publisher, playout_delay } = config;
-        let subscription = Subscription { handle: StreamHandle(0), name, publisher, playout_delay };
+        let subscription =
+            Subscription { publisher, ..Subscription::new(StreamHandle(0), name, playout_delay) };
         let subscription = node.subscribe(subscription).await.map_err(|_| SubscribeError::Stopped)?;
         let counters = Counters::new(node.clone(), subscription.stream());
         Ok(Self { subscription: Arc::new(subscription), counters, reading: Reading::default() })

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::face::{Announcement, Event, Sighting};
 use super::sending::parcel;
 use super::stream::Stream;
 use super::{Action, Known, Node};
+use super::{Announcement, Event, Sighting};
 use crate::catalogue::Catalogue;
 use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
 use crate::seal::EpochKeys;

@@ -1,7 +1,8 @@
 //! The node: owns sessions, streams and windows, and routes every input to them.
 
-mod face;
 mod greet;
+mod input;
+mod output;
 mod publish;
 mod receive;
 mod sending;
@@ -14,10 +15,13 @@ use std::time::Duration;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-pub use face::{
-    Action, Announcement, Batch, CONTROL_BYTES_MAX, CloseCause, Command, ConnectError, Event, GapCause,
-    Input, PathSample, Publication, Sighting, Subscription,
+pub use input::{
+    CONTROL_BYTES_MAX, Command, ConnectError, Input, PathSample, ProbeOutcome, Publication, Sighting,
+    Subscription,
 };
+pub use output::{Action, Announcement, Batch, Event, GapCause};
+
+pub use crate::health::CloseCause;
 
 use self::stream::Stream;
 use self::watch::Watch;
@@ -132,6 +136,7 @@ impl Node {
             Input::Datagram { path, datagram } => self.handle_datagram(now, path, datagram),
             Input::PathSample { path, sample } => self.handle_sample(now, path, sample),
             Input::Command(command) => self.handle_command(now, command),
+            _ => {}
         }
         self.run_due(now);
         self.find_ready(now);
@@ -230,6 +235,7 @@ impl Node {
             Command::End { stream } => self.handle_end(now, stream),
             Command::Subscribe(subscription) => self.handle_subscribe(now, *subscription),
             Command::Unsubscribe { stream } => self.handle_unsubscribe(now, stream),
+            Command::Fall { .. } | Command::Foreign { .. } => {}
         }
     }
 

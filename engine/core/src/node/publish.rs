@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::face::{Event, Publication};
 use super::stream::{LastBeacon, Stream};
+use super::{Event, Publication};
 use super::{Node, sending};
 use crate::catalogue::{AccessUnit, Catalogue, TrackKind};
 use crate::fragment::{Cutter, Draft, Submission};
@@ -115,7 +115,7 @@ fn submission(unit: AccessUnit, catalogue: &Catalogue) -> Option<Submission> {
 
 impl Node {
     pub(super) fn handle_publish(&mut self, now: Now, publication: Publication) {
-        let Publication { handle, catalogue, key_seed, epoch } = publication;
+        let Publication { handle, catalogue, key_seed, epoch, .. } = publication;
         let sealed = Sealer::new(&self.config.group, &key_seed, epoch)
             .ok()
             .and_then(|sealer| Some((sealer.seal_offer(&catalogue, 0, self.config.peer).ok()?, sealer)));

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::face::{Batch, Event};
 use super::stream::Stream;
 use super::{Action, Node};
+use super::{Batch, Event};
 use crate::ids::{BlockId, Now, PathId, StreamTag};
 use crate::schedule::{Due, Offerer, Parcel, Shed};
 use crate::session::{Remote, Session};

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use rand_chacha::rand_core::Rng;
 
-use super::Node;
-use super::face::{CloseCause, Event, Subscription};
 use super::publish::LINGER_MAX;
 use super::sending::offerers;
 use super::stream::{CatchUp, Stream, Subscriber};
+use super::{Event, Node, Subscription};
 use crate::catalogue::Catalogue;
+use crate::health::CloseCause;
 use crate::ids::{BlockId, Epoch, Now, PathId, StreamHandle, StreamKey, StreamTag, Stripe};
 use crate::playout::{Delivery, Playout, View};
 use crate::schedule::PullSource;
@@ -187,7 +187,7 @@ impl Node {
         let others: Vec<_> =
             self.candidates(handle).map(Stream::tag).filter(|tag| Some(*tag) != current).collect();
         others.into_iter().for_each(|tag| self.retire(tag));
-        self.close_with(handle, cause);
+        self.close_with(handle, cause.clone());
         self.announce();
         let Some(tag) = current else { return };
         let Some(stream) = self.streams.get_mut(&tag).filter(|_| cause == CloseCause::Ended) else {

@@ -112,12 +112,11 @@ impl Liar {
         // The clock exists on every Linux.
         let wall = clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |time| time.num_milliseconds());
         self.feed(Input::WallClock(WallClock(wall.unsigned_abs())));
-        self.feed(Input::Command(Command::Subscribe(Box::new(Subscription {
-            handle: StreamHandle(0),
-            name: self.task.name.clone(),
-            publisher: None,
-            playout_delay: Duration::from_secs(1),
-        }))));
+        self.feed(Input::Command(Command::Subscribe(Box::new(Subscription::new(
+            StreamHandle(0),
+            self.task.name.clone(),
+            Duration::from_secs(1),
+        )))));
         if let Some(peer) = self.task.publisher.peer {
             self.sight(peer, self.task.publisher.addresses.clone());
         }
@@ -249,8 +248,12 @@ impl Liar {
                 self.blocked.remove(&path);
                 self.fresh.remove(&path);
             }
-            // Those that it lies to were told where it is.
-            Action::Announce(_) => {}
+            // Those that it lies to were told where it is; it lies to neighbours alone.
+            Action::Announce(_)
+            | Action::OpenMulticast { .. }
+            | Action::RejoinMulticast { .. }
+            | Action::CloseMulticast { .. }
+            | Action::Probe { .. } => {}
         }
     }
 

@@ -92,7 +92,7 @@ impl SubscriptionOracle {
                 Ok(())
             }
             Event::Closed { cause, .. } => {
-                self.closed = Some(*cause);
+                self.closed = Some(cause.clone());
                 let run = self.opened.and_then(|(key, epoch)| ledger.find(key, epoch));
                 match (cause, run) {
                     (CloseCause::Ended, Some(run)) => self.judge_overdue(run, Duration::MAX),

@@ -144,6 +144,10 @@ impl World {
                 self.trace.note((self.now, host), "announce", 0, names.as_bytes(), String::new);
                 self.announce(host, announcement);
             }
+            Action::OpenMulticast { .. }
+            | Action::RejoinMulticast { .. }
+            | Action::CloseMulticast { .. }
+            | Action::Probe { .. } => {}
         }
     }
 
@@ -293,5 +297,11 @@ fn describe(input: &Input) -> (&'static str, &[u8]) {
         Input::Datagram { datagram, .. } => ("datagram in", datagram),
         Input::PathSample { .. } => ("sample", &[]),
         Input::Command(_) => ("command", &[]),
+        Input::MulticastUp { .. } => ("multicast up", &[]),
+        Input::MulticastDown { .. } => ("multicast down", &[]),
+        Input::Multicast { datagram, .. } => ("multicast in", datagram),
+        Input::Overflow { .. } => ("overflow", &[]),
+        Input::Probed { peer, .. } => ("probed", &peer.0),
+        Input::Network { .. } => ("network", &[]),
     }
 }

@@ -168,7 +168,7 @@ impl World {
         target.publications.push(STREAM);
         target.source = Some(Broadcast { handle: STREAM, source: Source::new(workload, salt), began });
         self.ledger.open(host, STREAM, epoch, catalogue.clone(), salt, at);
-        let publication = Publication { handle: STREAM, catalogue, key_seed, epoch };
+        let publication = Publication::new(STREAM, catalogue, key_seed, epoch);
         self.feed(host, Input::Command(Command::Publish(Box::new(publication))));
         self.agenda.plan(at, Happening::Emit { host });
     }
@@ -186,7 +186,7 @@ impl World {
     fn subscribe(&mut self, host: HostId, name: String, playout_delay: Duration) {
         let at = self.now;
         self.host_mut(host).subscriptions.push(SubscriptionOracle::new(STREAM, playout_delay, at));
-        let subscription = Subscription { handle: STREAM, name, publisher: None, playout_delay };
+        let subscription = Subscription::new(STREAM, name, playout_delay);
         self.feed(host, Input::Command(Command::Subscribe(Box::new(subscription))));
     }
 

@@ -1,12 +1,15 @@
-//! What goes into a node and what comes out: the whole contract between the core and its driver.
+//! What goes into a node: one half of the contract between the core and its driver.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::catalogue::{AccessUnit, Catalogue, TrackId};
-use crate::ids::{Epoch, GroupId, MediaTime, Now, PathId, PeerId, StreamHandle, StreamKey, WallClock};
+use crate::catalogue::{AccessUnit, Catalogue};
+use crate::health::{FallbackPolicy, PathKind};
+use crate::ids::{ChannelId, Epoch, GroupId, PathId, PeerId, StreamHandle, StreamKey, WallClock};
+use crate::multicast::MulticastChoice;
 
 /// Everything that can happen to a node. One call of [`super::Node::handle`] takes one.
 #[derive(Clone, Debug)]
@@ -60,6 +63,50 @@ pub enum Input {
         /// All of it.
         datagram: Bytes,
     },
+    /// A multicast group that `Action::OpenMulticast` asked for is joined on an interface, and can be sent to.
+    MulticastUp {
+        /// Its number, never used before, for sessions neither.
+        path: PathId,
+        /// What it belongs to.
+        channel: ChannelId,
+        /// The interface.
+        interface: Arc<str>,
+        /// This host's address there: others see it as the source of what this node sends.
+        local: IpAddr,
+        /// Largest datagram payload in bytes that crosses the interface whole.
+        datagram_bytes_max: usize,
+    },
+    /// A multicast path is over: the interface went down.
+    MulticastDown {
+        /// Which.
+        path: PathId,
+    },
+    /// One datagram that came by multicast, of another node.
+    Multicast {
+        /// The path it came by.
+        path: PathId,
+        /// Who says to have sent it.
+        from: SocketAddr,
+        /// All of it.
+        datagram: Bytes,
+    },
+    /// The system dropped datagrams since this process did not take them in time: local loss, not the network's.
+    Overflow {
+        /// How many.
+        datagrams: u64,
+    },
+    /// What a probe that `Action::Probe` asked for met.
+    Probed {
+        /// Who was probed.
+        peer: PeerId,
+        /// What came of it.
+        outcome: ProbeOutcome,
+    },
+    /// Whether any interface that this node uses is up and has carrier; given at the start and on each change.
+    Network {
+        /// Whether there is one.
+        up: bool,
+    },
     /// What the transport measured on a path; about every 50 ms while the path is in use.
     PathSample {
         /// The path.
@@ -100,6 +147,37 @@ pub enum Command {
         /// The subscription.
         stream: StreamHandle,
     },
+    /// Goes over to a path now, whatever the policy; `Multicast` and `Mesh` take back a fall to a lower one.
+    Fall {
+        /// The subscription.
+        stream: StreamHandle,
+        /// Where to.
+        to: PathKind,
+    },
+    /// Tells how the caller's foreign source does, after [`Event::Path`] named [`PathKind::Foreign`].
+    Foreign {
+        /// The subscription.
+        stream: StreamHandle,
+        /// Whether it plays; `false` when it failed or ended.
+        plays: bool,
+    },
+}
+
+/// What a probe of a peer's TCP port met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProbeOutcome {
+    /// The node there answered the hello.
+    Answered,
+    /// The host is there and took the connection, the node did not answer.
+    Mute,
+    /// The host is there and refused: nobody listens.
+    Refused,
+    /// Nothing came back in time.
+    Silent,
+    /// There is no route.
+    NoRoute,
+    /// The system forbids to send (`EPERM`).
+    Forbidden,
 }
 
 /// How a stream is published.
@@ -113,6 +191,32 @@ pub struct Publication {
     pub key_seed: [u8; 32],
     /// This run's epoch, already stored where the next run finds it.
     pub epoch: Epoch,
+    /// Whether and where it is multicast.
+    pub multicast: MulticastChoice,
+    /// Most bits a second on each multicast interface; a stream that needs more stays with beacons there.
+    pub multicast_rate_max: u64,
+    /// Most viewers that may have all of the stream pushed from here.
+    pub unicast_max: usize,
+}
+
+impl Publication {
+    /// Default of [`Publication::multicast_rate_max`]: half of a Fast Ethernet.
+    pub const MULTICAST_RATE_MAX: u64 = 50_000_000;
+    /// Default of [`Publication::unicast_max`].
+    pub const UNICAST_MAX: usize = 8;
+
+    /// Publishes with the defaults.
+    pub fn new(handle: StreamHandle, catalogue: Catalogue, key_seed: [u8; 32], epoch: Epoch) -> Self {
+        Self {
+            handle,
+            catalogue,
+            key_seed,
+            epoch,
+            multicast: MulticastChoice::Auto,
+            multicast_rate_max: Self::MULTICAST_RATE_MAX,
+            unicast_max: Self::UNICAST_MAX,
+        }
+    }
 }
 
 impl std::fmt::Debug for Publication {
@@ -135,6 +239,39 @@ pub struct Subscription {
     pub publisher: Option<StreamKey>,
     /// How long after its close time at the publisher a block may still be waited for (50 ms to 60 s).
     pub playout_delay: Duration,
+    /// Whether and where multicast is listened for.
+    pub multicast: MulticastChoice,
+    /// Who decides on fallback.
+    pub fallback: FallbackPolicy,
+    /// Whether the caller has a foreign source for the last resort: then `Dead` closes nothing before that failed.
+    pub foreign: bool,
+    /// How long a better path must be clean before delivery returns to it (default 5 s), doubled with each relapse.
+    pub hold_down: Duration,
+    /// How long the stream is looked for before it is dead (`NoSuchStream`, `NoReachablePeers`); `None` is for ever.
+    pub find_within: Option<Duration>,
+    /// Whether a dead stream is waited for: then `Dead` closes nothing.
+    pub waits: bool,
+}
+
+impl Subscription {
+    /// Default of [`Subscription::hold_down`].
+    pub const HOLD_DOWN: Duration = Duration::from_secs(5);
+
+    /// Watches with the defaults: whoever publishes under the name, multicast, automatic fallback, no foreign source.
+    pub fn new(handle: StreamHandle, name: impl Into<String>, playout_delay: Duration) -> Self {
+        Self {
+            handle,
+            name: name.into(),
+            publisher: None,
+            playout_delay,
+            multicast: MulticastChoice::Auto,
+            fallback: FallbackPolicy::Auto,
+            foreign: false,
+            hold_down: Self::HOLD_DOWN,
+            find_within: None,
+            waits: false,
+        }
+    }
 }
 
 /// A peer that may be dialled.
@@ -182,167 +319,4 @@ pub enum ConnectError {
     /// No route, or no address at all.
     #[error("unreachable")]
     Unreachable,
-}
-
-/// What the driver is asked to do, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Opens a session with a peer.
-    Connect {
-        /// Whom.
-        peer: PeerId,
-        /// Where.
-        addresses: Vec<SocketAddr>,
-    },
-    /// Sends one message on a session's reliable stream, in order.
-    Control {
-        /// The session.
-        path: PathId,
-        /// The message, without length prefix.
-        message: Bytes,
-    },
-    /// Closes a session.
-    Disconnect {
-        /// The session.
-        path: PathId,
-    },
-    /// Replaces what this node announces on the LAN.
-    Announce(Announcement),
-}
-
-/// What a node tells the LAN of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Announcement {
-    /// Names of streams published here.
-    pub publishes: Vec<String>,
-    /// Names of streams watched here.
-    pub watches: Vec<String>,
-}
-
-/// What a node tells its embedder.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// A publication runs.
-    Published {
-        /// The publication.
-        stream: StreamHandle,
-        /// Its identity.
-        key: StreamKey,
-    },
-    /// A publication has ended and lingers no longer.
-    Unpublished {
-        /// The publication.
-        stream: StreamHandle,
-        /// Whether every neighbour had acknowledged the last fragment.
-        complete: bool,
-    },
-    /// A publication lost its name to a newer run with the same key, and is over.
-    BadName {
-        /// The publication.
-        stream: StreamHandle,
-        /// The epoch that took over.
-        newer: Epoch,
-    },
-    /// The stream was found, its publisher is pinned, and its catalogue verified. Precedes every access unit.
-    Opened {
-        /// The subscription.
-        stream: StreamHandle,
-        /// Who publishes.
-        key: StreamKey,
-        /// Which run.
-        epoch: Epoch,
-        /// What it is made of.
-        catalogue: Catalogue,
-    },
-    /// Two or more keys publish under the name; the subscription is closed, the caller must name one.
-    Ambiguous {
-        /// The subscription.
-        stream: StreamHandle,
-        /// All keys found.
-        keys: Vec<StreamKey>,
-    },
-    /// One access unit, verified, opened and in order.
-    AccessUnit {
-        /// The subscription.
-        stream: StreamHandle,
-        /// What the publisher sent.
-        unit: AccessUnit,
-        /// When it should be presented, on this node's clock.
-        due: Now,
-        /// Close time of its block on the publisher's clock, in microseconds since its epoch began.
-        closed: Duration,
-    },
-    /// Access units are missing and will not come.
-    Gap {
-        /// The subscription.
-        stream: StreamHandle,
-        /// The track that skips to its next random-access point; `None` when it concerns all.
-        track: Option<TrackId>,
-        /// Media time of the last access unit before.
-        from: MediaTime,
-        /// Media time of the first access unit behind.
-        to: MediaTime,
-        /// Why.
-        cause: GapCause,
-    },
-    /// The publisher was restarted; what follows belongs to the new run and opens with `Opened`.
-    Reset {
-        /// The subscription.
-        stream: StreamHandle,
-        /// The run that ended.
-        old: Epoch,
-        /// The run that follows.
-        new: Epoch,
-    },
-    /// The subscription is over; nothing follows.
-    Closed {
-        /// The subscription.
-        stream: StreamHandle,
-        /// Why.
-        cause: CloseCause,
-    },
-    /// A session with a peer of the group is up.
-    NeighbourUp {
-        /// The peer.
-        peer: PeerId,
-        /// Its session.
-        path: PathId,
-    },
-    /// A session with a peer is over.
-    NeighbourDown {
-        /// The peer.
-        peer: PeerId,
-        /// Its session.
-        path: PathId,
-    },
-}
-
-/// Why access units are missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GapCause {
-    /// They did not come within the playout delay.
-    Late,
-    /// Senders shed them, since the path carries less than the stream's rate.
-    Shed,
-}
-
-/// Why a subscription ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CloseCause {
-    /// The publisher ended the stream and its last fragment was delivered.
-    Ended,
-    /// The caller ended the subscription.
-    Local,
-    /// More than one key publishes under the name.
-    Refused,
-}
-
-/// A run of datagrams for one path, as [`super::Node::fill`] returns it.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// The datagrams in sending order; each is shared with the window, not copied.
-    pub datagrams: Vec<Bytes>,
 }
