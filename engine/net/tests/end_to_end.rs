@@ -134,7 +134,7 @@ fn assert_complete(watched: &Watched, count: u64) {
             |units: &[AccessUnit]| units.iter().filter(|u| u.track == track).cloned().collect::<Vec<_>>();
         assert!(of(&watched.units) == of(&sent), "track {track:?} differs");
     }
-    assert_eq!((watched.opened, watched.gaps, watched.closed), (1, 0, Some(CloseCause::Ended)));
+    assert_eq!((watched.opened, watched.gaps, watched.closed.clone()), (1, 0, Some(CloseCause::Ended)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
