@@ -235,7 +235,7 @@ impl Driver {
                 self.streams.add_subscription(subscription.handle, playout);
                 self.feed(Input::Command(Command::Subscribe(subscription)));
             }
-            Request::Unsubscribe { stream } => self.feed(Input::Command(Command::Unsubscribe { stream })),
+            Request::Command(command) => self.feed(Input::Command(command)),
             // A caller that no longer waits for an answer needs none.
             Request::Stats { stream, answer } => drop(answer.send(self.node.stats(clock::now(), stream))),
             Request::KnownStreams { answer } => drop(answer.send(self.node.known_streams())),

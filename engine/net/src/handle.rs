@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use swarmcast_core::catalogue::AccessUnit;
+use swarmcast_core::health::PathKind;
 use swarmcast_core::ids::{Epoch, Now, PathId, PeerId, StreamHandle, StreamKey};
-use swarmcast_core::node::{Publication, Subscription};
+use swarmcast_core::node::{Command, Publication, Subscription};
 use swarmcast_core::stats::{KnownStream, StreamStats};
 use tokio::runtime;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -82,9 +83,7 @@ pub(crate) enum Request {
         subscription: Box<Subscription>,
         playout: PlayoutSender,
     },
-    Unsubscribe {
-        stream: StreamHandle,
-    },
+    Command(Command),
     Stats {
         stream: StreamHandle,
         answer: oneshot::Sender<Option<StreamStats>>,
@@ -353,13 +352,32 @@ impl SubscriptionHandle {
     /// # Errors
     /// [`Ended`] when the driver has.
     pub async fn unsubscribe(&self) -> Result<(), Ended> {
-        self.node.request(Request::Unsubscribe { stream: self.stream }).await
+        self.node.request(Request::Command(Command::Unsubscribe { stream: self.stream })).await
+    }
+
+    /// Goes over to a path now, whatever the policy.
+    ///
+    /// # Errors
+    /// [`Ended`] when the driver has.
+    pub async fn fall(&self, to: PathKind) -> Result<(), Ended> {
+        self.node.request(Request::Command(Command::Fall { stream: self.stream, to })).await
+    }
+
+    /// Tells how the caller's foreign source does, blocking the thread until the driver can be told. Not for
+    /// asynchronous code.
+    ///
+    /// # Errors
+    /// [`Ended`] when the driver has.
+    pub fn foreign_blocking(&self, plays: bool) -> Result<(), Ended> {
+        let command = Command::Foreign { stream: self.stream, plays };
+        self.node.requests.blocking_send(Request::Command(command)).map_err(|_| Ended)
     }
 }
 
 impl Drop for SubscriptionHandle {
     fn drop(&mut self) {
         // With too many requests waiting, the driver notices at the next event that nobody takes it.
-        let _ = self.node.requests.try_send(Request::Unsubscribe { stream: self.stream });
+        let command = Command::Unsubscribe { stream: self.stream };
+        let _ = self.node.requests.try_send(Request::Command(command));
     }
 }

@@ -121,6 +121,10 @@ fn subscription_of(event: &Event) -> Option<StreamHandle> {
         | Event::AccessUnit { stream, .. }
         | Event::Gap { stream, .. }
         | Event::Reset { stream, .. }
+        | Event::Verdict { stream, .. }
+        | Event::Path { stream, .. }
+        | Event::PathVerdict { stream, .. }
+        | Event::ControlPlane { stream, .. }
         | Event::Closed { stream, .. } => Some(*stream),
         _ => None,
     }
