@@ -13,7 +13,7 @@ mod signed;
 
 use swarmcast_core::ids::StreamTag;
 use swarmcast_core::wire::{
-    Beacon, BlockHeader, Control, DATAGRAM_BYTES_MAX, Datagram, decode_catalogue, encode_catalogue,
+    Beacon, BlockHeader, Control, DATAGRAM_BYTES_MAX, Datagram, Report, decode_catalogue, encode_catalogue,
 };
 
 use feed::Feed;
@@ -34,7 +34,8 @@ pub fn datagram(data: &[u8]) {
             assert!(view.id.index < 62 && (17..=1024).contains(&(data.len() - view.shard_at)));
             data.to_vec()
         }
-        Ok(Datagram::Header | Datagram::Beacon) | Err(_) => data.to_vec(),
+        Ok(Datagram::Offer(offer)) => Datagram::encode_offer(tag, &offer),
+        Ok(Datagram::Header | Datagram::Beacon | Datagram::Report) | Err(_) => data.to_vec(),
     };
     assert_eq!(Datagram::decode(&again), Datagram::decode(data));
     if let Ok((header, inline_at, signed)) = BlockHeader::decode(data) {
@@ -50,6 +51,12 @@ pub fn datagram(data: &[u8]) {
         beacon.encode(tag, &mut again);
         again.extend_from_slice(&data[signed..]);
         assert_eq!(Beacon::decode(&again).map(|(beacon, _)| beacon), Ok(beacon));
+    }
+    if let Ok((report, covered)) = Report::decode(data) {
+        let mut again = Vec::new();
+        report.encode(tag, &mut again);
+        again.extend_from_slice(&data[covered..]);
+        assert_eq!(Report::decode(&again).map(|(report, _)| report), Ok(report));
     }
 }
 

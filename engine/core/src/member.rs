@@ -154,6 +154,18 @@ impl Members {
         Some((*peer, candidate.addresses.clone()))
     }
 
+    /// Takes a peer for dialled, whatever it failed at before; `None` when it is dialled already, or connected.
+    pub(crate) fn dial_at_once(&mut self, peer: PeerId) -> Option<(PeerId, Vec<SocketAddr>)> {
+        let candidate = self.candidates.get_mut(&peer).filter(|candidate| candidate.state == State::Idle)?;
+        candidate.state = State::Dialing;
+        Some((peer, candidate.addresses.clone()))
+    }
+
+    /// Returns where a peer may be reached.
+    pub(crate) fn addresses(&self, peer: PeerId) -> Vec<SocketAddr> {
+        self.candidates.get(&peer).map_or_else(Vec::new, |candidate| candidate.addresses.clone())
+    }
+
     /// Returns how many attempts are running.
     pub(crate) fn dialing(&self) -> usize {
         self.candidates.values().filter(|candidate| candidate.state == State::Dialing).count()

@@ -13,8 +13,8 @@ use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
 use crate::ids::{Epoch, FragmentId, GroupId, PeerId, StreamKey, StreamTag};
 use crate::wire::{
-    Beacon, BlockHeader, DecodeError, FragmentView, LEAF_BYTES, Leaf, Offer, SHARD_PLAIN_BYTES,
-    SIGNATURE_BYTES, TAG_BYTES, decode_catalogue, encode_catalogue, encode_fragment,
+    Beacon, BlockHeader, DecodeError, FragmentView, LEAF_BYTES, Leaf, Offer, REPORT_CODE_BYTES, Report,
+    SHARD_PLAIN_BYTES, SIGNATURE_BYTES, TAG_BYTES, decode_catalogue, encode_catalogue, encode_fragment,
 };
 
 const BLOCK_CONTEXT: &[u8] = b"swarmcast 1 block";
@@ -52,6 +52,7 @@ pub struct EpochKeys {
     verifying: VerifyingKey,
     shards: LessSafeKey,
     catalogue: LessSafeKey,
+    reports: [u8; 32],
 }
 
 impl EpochKeys {
@@ -75,6 +76,7 @@ impl EpochKeys {
             verifying,
             shards: expand(&secret, b"swarmcast 1 shards", epoch)?,
             catalogue: expand(&secret, b"swarmcast 1 catalogue", epoch)?,
+            reports: report_key(group, key, epoch),
         })
     }
 
@@ -142,6 +144,30 @@ impl EpochKeys {
         let plain_bytes = opened.map(|plain| plain.len());
         out.truncate(start + plain_bytes.as_ref().copied().unwrap_or(0));
         plain_bytes.map(|_| ()).map_err(|_| VerifyError::Sealed)
+    }
+
+    /// Returns a report's datagram; its code shows that its sender is a member of the group.
+    pub fn seal_report(&self, report: &Report) -> Bytes {
+        let mut out = Vec::with_capacity(80);
+        report.encode(self.tag, &mut out);
+        let code = blake3::keyed_hash(&self.reports, &out);
+        out.extend_from_slice(&code.as_bytes()[..REPORT_CODE_BYTES]);
+        out.into()
+    }
+
+    /// Verifies a report datagram.
+    ///
+    /// # Errors
+    /// [`VerifyError`] says what is wrong with it.
+    pub fn verify_report(&self, datagram: &[u8]) -> Result<Report, VerifyError> {
+        let (report, covered) = Report::decode(datagram)?;
+        let (body, claimed) = datagram.split_at_checked(covered).ok_or(DecodeError::Truncated)?;
+        if body.get(1..5) != Some(&self.tag.0) {
+            return Err(VerifyError::Foreign);
+        }
+        let code = blake3::keyed_hash(&self.reports, body);
+        // Whoever could tell the time of this comparison gains a report that any member may make anyway.
+        if code.as_bytes()[..REPORT_CODE_BYTES] == *claimed { Ok(report) } else { Err(VerifyError::Sealed) }
     }
 
     fn check(&self, context: &[u8], datagram: &[u8], signed: usize) -> Result<(), VerifyError> {
@@ -370,6 +396,12 @@ fn nonce(number: u64, index: u8) -> Nonce {
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     bytes[8] = index;
     Nonce::assume_unique_for_key(bytes)
+}
+
+fn report_key(group: &GroupSpec, key: StreamKey, epoch: Epoch) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("swarmcast 2026 report");
+    hasher.update(group.secret()).update(&key.0).update(&epoch.0.to_be_bytes());
+    *hasher.finalize().as_bytes()
 }
 
 fn expand(secret: &hkdf::Prk, label: &[u8], epoch: Epoch) -> Result<LessSafeKey, VerifyError> {

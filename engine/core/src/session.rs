@@ -70,6 +70,10 @@ pub(crate) struct Remote {
     pub(crate) offers: bool,
     /// Stripes pushed to it.
     pub(crate) consumes: StripeMask,
+    /// Whether pushes are suspended, since it has the stream by multicast.
+    pub(crate) parked: bool,
+    /// Whether it has all stripes from here as the publisher's guest, beyond the share of the mesh.
+    pub(crate) unicast: bool,
     /// Age past which it has no use for a fragment.
     patience: Duration,
     /// Until when it draws level with the stream, and waits longer.
@@ -97,6 +101,8 @@ impl Remote {
         Self {
             offers: false,
             consumes: StripeMask::default(),
+            parked: false,
+            unicast: false,
             patience: Duration::from_secs(2),
             joining_until: now,
             depths: [HaveMap::NO_DEPTH; STRIPES as usize],
@@ -193,6 +199,6 @@ impl Remote {
 
     /// Returns whether it takes pushes of a stripe.
     pub(crate) fn takes(&self, stripe: Stripe) -> bool {
-        self.consumes.has(stripe)
+        self.consumes.has(stripe) && !self.parked
     }
 }

@@ -102,6 +102,15 @@ pub struct StreamStats {
     pub viewers: u32,
 }
 
+impl StreamStats {
+    /// Returns the fragments received by all paths.
+    pub fn fragments_received(&self) -> u64 {
+        self.fragments_pushed_from_peers
+            + self.fragments_requested_from_peers
+            + self.fragments_received_from_ip_multicast
+    }
+}
+
 /// A stream that some neighbour carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownStream {

@@ -33,8 +33,7 @@ impl Node {
         self.members.handle_connected(peer);
         let double = self.sessions.values().find(|session| session.peer == peer).map(|session| session.path);
         let session = Session::new(now, path, peer, remote, datagram_bytes_max);
-        let full =
-            self.sessions.len() >= self.config.neighbours_max && double.is_none() && !self.make_room(now);
+        let full = self.sessions.len() >= self.sessions_max() && double.is_none() && !self.make_room(now);
         self.sessions.insert(path, session);
         if full || self.members.is_banned(now, peer) || peer == self.config.peer {
             return self.disconnect(now, path);
@@ -51,6 +50,12 @@ impl Node {
         let hello =
             Hello { group: self.config.group.id(), proof: self.config.group.proof(self.config.peer, peer) };
         self.send_control(path, &Control::Hello(hello));
+    }
+
+    /// Returns how many sessions there may be: a publisher keeps places for those who want all of it.
+    fn sessions_max(&self) -> usize {
+        let guests = self.streams.values().filter_map(|stream| stream.source.as_ref());
+        self.config.neighbours_max + guests.map(|source| source.unicast_max).sum::<usize>()
     }
 
     /// Gives up the neighbour that is of least use: one that has had time to offer a stream and exchanges nothing.
@@ -93,6 +98,12 @@ impl Node {
                 self.handle_stripes_wanted(now, path, tag, stripes, from);
             }
             Control::Unsubscribe { tag, stripes } => self.stop_pushing(path, tag, stripes),
+            Control::Park { tag } => self.park_consumer(path, tag),
+            Control::Resume { tag, from } => self.resume_consumer(now, path, tag, from),
+            Control::Unicast { tag, from, patience_ms } => {
+                self.handle_unicast(now, path, tag, (from, patience_ms))
+            }
+            Control::Busy { tag, retry_after_ms } => self.handle_busy(now, path, tag, retry_after_ms),
             Control::Choke { tag, stripes } => {
                 if let Some(stream) = self.streams.get_mut(&tag) {
                     stream.supply.handle_choke(now, path, stripes);
@@ -173,13 +184,17 @@ impl Node {
         } else if let Some(stream) = self.streams.get_mut(&tag) {
             stream.supply_at = stream.supply_at.min(now);
             let unproven = stream.subscriber.as_ref().filter(|subscriber| !subscriber.fresh).map(|s| s.nonce);
+            let wants_unicast = stream.unicast.wanted && from_publisher;
             if let Some(nonce) = unproven {
                 self.send_control(path, &Control::Challenge { tag, nonce });
+            }
+            if wants_unicast {
+                self.start_unicast(now, tag);
             }
         }
     }
 
-    fn learn(&mut self, offer: Offer, catalogue: Catalogue) {
+    pub(super) fn learn(&mut self, offer: Offer, catalogue: Catalogue) {
         if self.offers.len() >= CARRIED_MAX * 4 && !self.offers.contains_key(&offer.key) {
             return;
         }
@@ -249,8 +264,10 @@ impl Node {
 
     /// Gives a neighbour a push of a stripe, if need be at the cost of one that has more than its share.
     fn admit(&mut self, path: PathId, tag: StreamTag, stripe: Stripe) -> bool {
-        let consumers =
-            |session: &&Session| session.streams.get(&tag).is_some_and(|remote| remote.takes(stripe));
+        let consumers = |session: &&Session| {
+            let remote = session.streams.get(&tag);
+            remote.is_some_and(|remote| remote.consumes.has(stripe) && !remote.unicast)
+        };
         let taken: Vec<_> = self.sessions.values().filter(consumers).map(|session| session.path).collect();
         let share = |path: &PathId| {
             self.sessions.get(path).and_then(|s| s.streams.get(&tag)).map_or(0, |r| r.consumes.len())
@@ -274,6 +291,7 @@ impl Node {
         let Some(session) = self.sessions.get_mut(&path) else { return };
         let Some(remote) = session.streams.get_mut(&tag) else { return };
         remote.consumes = remote.consumes.without(stripes);
+        remote.unicast &= !remote.consumes.is_empty();
         let Some(stream) = self.streams.get(&tag) else { return };
         session.outbox.retain_pushed(|parcel| {
             let header = stream.window.slot(parcel.block).and_then(|slot| slot.header());
@@ -282,7 +300,14 @@ impl Node {
     }
 
     /// Queues what a subscriber has missed so far, oldest first.
-    fn catch_up(&mut self, now: Now, path: PathId, tag: StreamTag, stripes: StripeMask, from: SubscribeFrom) {
+    pub(super) fn catch_up(
+        &mut self,
+        now: Now,
+        path: PathId,
+        tag: StreamTag,
+        stripes: StripeMask,
+        from: SubscribeFrom,
+    ) {
         let (Some(stream), Some(session)) = (self.streams.get(&tag), self.sessions.get_mut(&path)) else {
             return;
         };

@@ -1,7 +1,9 @@
 //! The node: owns sessions, streams and windows, and routes every input to them.
 
+mod delivery;
 mod greet;
 mod input;
+mod multicast;
 mod output;
 mod publish;
 mod receive;
@@ -23,11 +25,12 @@ pub use output::{Action, Announcement, Batch, Event, GapCause};
 
 pub use crate::health::CloseCause;
 
+use self::multicast::{Channel, MulticastPath};
 use self::stream::Stream;
 use self::watch::Watch;
 use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
-use crate::ids::{Now, PathId, PeerId, STRIPES, StreamHandle, StreamKey, StreamTag, WallClock};
+use crate::ids::{ChannelId, Now, PathId, PeerId, STRIPES, StreamHandle, StreamKey, StreamTag, WallClock};
 use crate::member::Members;
 use crate::seal::EpochKeys;
 use crate::session::Session;
@@ -92,6 +95,9 @@ pub struct Node {
     handles: BTreeMap<StreamHandle, StreamTag>,
     watches: BTreeMap<StreamHandle, Watch>,
     offers: BTreeMap<StreamKey, Known>,
+    channels: BTreeMap<ChannelId, Channel>,
+    channels_used: u32,
+    multicasts: BTreeMap<PathId, MulticastPath>,
     /// Tags of runs that are over.
     retired: BTreeMap<StreamTag, StreamKey>,
     ready: VecDeque<PathId>,
@@ -112,6 +118,9 @@ impl Node {
             handles: BTreeMap::new(),
             watches: BTreeMap::new(),
             offers: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            channels_used: 0,
+            multicasts: BTreeMap::new(),
             retired: BTreeMap::new(),
             ready: VecDeque::new(),
             actions: VecDeque::new(),
@@ -136,7 +145,12 @@ impl Node {
             Input::Datagram { path, datagram } => self.handle_datagram(now, path, datagram),
             Input::PathSample { path, sample } => self.handle_sample(now, path, sample),
             Input::Command(command) => self.handle_command(now, command),
-            _ => {}
+            Input::MulticastUp { path, channel, interface, local, datagram_bytes_max } => {
+                self.handle_multicast_up(now, path, channel, interface, (local, datagram_bytes_max));
+            }
+            Input::MulticastDown { path } => self.drop_multicast(path),
+            Input::Multicast { path, from, datagram } => self.handle_multicast(now, path, from, datagram),
+            Input::Overflow { .. } | Input::Probed { .. } | Input::Network { .. } => {}
         }
         self.run_due(now);
         self.find_ready(now);
@@ -149,7 +163,11 @@ impl Node {
 
     /// Fills `batch` with datagrams for `path`, at most `budget_bytes` of them; whatever is too old is shed here.
     pub fn fill(&mut self, now: Now, path: PathId, budget_bytes: usize, batch: &mut Batch) {
-        self.fill_path(now, path, budget_bytes, batch);
+        if self.sessions.contains_key(&path) {
+            self.fill_path(now, path, budget_bytes, batch);
+        } else {
+            self.fill_multicast(now, path, budget_bytes, batch);
+        }
     }
 
     /// Returns the next thing the driver has to do.
@@ -166,6 +184,7 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<Now> {
         let streams = self.streams.values().filter_map(|stream| self.stream_timeout(stream));
         let paced = self.sessions.values().filter_map(|session| session.paced_until);
+        let paced = paced.chain(self.multicasts.values().filter_map(|open| open.paced_until));
         let pins = self.watches.values().filter_map(|watch| watch.pin_at);
         let greetings = self.sessions.values().filter(|s| !s.greeted).map(|s| s.opened.after(GREETING_MAX));
         let dialing = self.wants_peers().then(|| self.members.next_timeout(self.is_hungry())).flatten();
@@ -179,7 +198,14 @@ impl Node {
         let consumers = remotes().filter(|remote| !remote.consumes.is_empty()).count();
         let viewers = remotes().filter(|remote| remote.offers).count();
         let greeted = self.sessions.values().filter(|session| session.greeted).count();
+        let audience = stream.source.as_ref().map(|source| source.audience.summary(now)).unwrap_or_default();
+        let parts = |share: f64| (share * 10_000.0) as u32;
         Some(StreamStats {
+            multicast_loss: parts(stream.reception.loss()),
+            reporters: audience.count as u32,
+            reported_loss_p50: parts(audience.median),
+            reported_loss_p95: parts(audience.p95),
+            reported_loss_max: parts(audience.worst),
             newest: stream.window.newest(),
             since_last_fragment: stream.last_fragment.map_or(Duration::ZERO, |at| now.since(at)),
             distance_to_live_edge: stream.distance_to_live_edge(),
@@ -322,7 +348,8 @@ impl Node {
         let remotes = self.sessions.values().filter(|s| s.greeted).filter_map(|s| s.streams.get(&tag));
         let have = remotes.filter(|remote| remote.follows()).map(|remote| remote.have_at).min();
         let source = stream.source.as_ref().map(publish::Source::next_timeout);
-        let all = [supply, challenge, deadline, have, source, stream.pull_at, stream.linger_until];
+        let report = subscriber.and_then(|_| stream.reception.next_timeout());
+        let all = [supply, challenge, deadline, have, source, report, stream.pull_at, stream.linger_at()];
         all.into_iter().flatten().min()
     }
 
@@ -333,6 +360,15 @@ impl Node {
             let has = session.outbox.has_control() || (session.outbox.has_media() && may_send);
             if has && !self.ready.contains(&session.path) {
                 self.ready.push_back(session.path);
+            }
+        }
+        let multicasts = self.multicasts.values_mut();
+        multicasts.for_each(|open| open.paced_until = open.paced_until.filter(|at| *at > now));
+        let waiting = self.multicasts.iter().filter(|(path, open)| self.has_multicast(**path, open));
+        let waiting: Vec<_> = waiting.map(|(path, _)| *path).collect();
+        for path in waiting {
+            if !self.ready.contains(&path) {
+                self.ready.push_back(path);
             }
         }
     }

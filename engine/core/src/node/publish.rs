@@ -1,6 +1,6 @@
 //! Publishing: access units in, sealed blocks out, beacons while the publisher lives.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::stream::{LastBeacon, Stream};
@@ -8,7 +8,11 @@ use super::{Event, Publication};
 use super::{Node, sending};
 use crate::catalogue::{AccessUnit, Catalogue, TrackKind};
 use crate::fragment::{Cutter, Draft, Submission};
-use crate::ids::{BlockId, MediaTime, Now, Priority, STRIPES, StreamHandle, StreamTag, Stripe, WallClock};
+use crate::ids::{
+    BlockId, MediaTime, Now, PathId, Priority, STRIPES, StreamHandle, StreamTag, Stripe, WallClock,
+};
+use crate::multicast::MulticastChoice;
+use crate::schedule::{Audience, Broadcast, Gather};
 use crate::seal::Sealer;
 use crate::window::Window;
 use crate::wire::{Beacon, BlockHeader, NONCES_MAX, StreamState, Want, is_carried};
@@ -19,6 +23,12 @@ const BEACON_PERIOD: Duration = Duration::from_millis(250);
 const BEACON_GAP_MIN: Duration = Duration::from_millis(20);
 /// Time over which stripes are kept level.
 const LEVEL_PERIOD: Duration = Duration::from_secs(2);
+/// Silence of the source after which the publisher says that it pauses: viewers take half a second of it for an alarm.
+const PAUSE_AFTER: Duration = Duration::from_millis(200);
+/// Time after which it says so again, in case the word was lost.
+const PAUSE_AGAIN: Duration = Duration::from_millis(50);
+/// Time for which an ended stream is announced to those who only hear multicast: four beacons.
+const LINGER_MULTICAST: Duration = Duration::from_secs(1);
 /// Longest time an ended stream is handed on.
 pub(super) const LINGER_MAX: Duration = Duration::from_secs(5);
 
@@ -57,12 +67,64 @@ pub(super) struct Source {
     beacon_at: Now,
     beacon_sent: Now,
     pub(super) nonces: Vec<u64>,
+    /// When the last access unit came.
+    unit_at: Now,
+    /// When the word that the source pauses is repeated.
+    pause_again: Option<Now>,
+    pub(super) audience: Audience,
+    pub(super) broadcasts: BTreeMap<PathId, Broadcast>,
+    pub(super) gather: Gather,
+    pub(super) offer_at: Now,
+    pub(super) multicast_rate_max: u64,
+    /// Viewers that must confirm a multicast path: one when the user named the group, else two, since one costs as
+    /// much by unicast.
+    pub(super) hearers_min: usize,
+    pub(super) unicast_max: usize,
 }
 
 impl Source {
     /// Returns when blocks must be closed or a beacon is due.
     pub(super) fn next_timeout(&self) -> Now {
-        self.cutter.next_timeout().map_or(self.beacon_at, |at| at.min(self.beacon_at))
+        let offer = if self.broadcasts.is_empty() { None } else { Some(self.offer_at) };
+        let pause = if self.state == StreamState::Live {
+            Some(self.unit_at.after(PAUSE_AFTER))
+        } else {
+            self.pause_again
+        };
+        let others = [self.cutter.next_timeout(), self.gather.next_timeout(), offer, pause];
+        others.into_iter().flatten().fold(self.beacon_at, Now::min)
+    }
+
+    /// Sends beacon and offer as soon as may be: a multicast path came up.
+    pub(super) fn hasten(&mut self, now: Now) {
+        self.beacon_at = self.beacon_at.min(now);
+        self.offer_at = self.offer_at.min(now);
+    }
+
+    /// Returns whether media is multicast anywhere.
+    pub(super) fn is_multicast(&self) -> bool {
+        self.broadcasts.values().any(Broadcast::is_media)
+    }
+
+    /// Decides anew where media is multicast; `rate` is the stream's, bytes a second.
+    pub(super) fn review(&mut self, now: Now, rate: f64) {
+        for (path, broadcast) in &mut self.broadcasts {
+            broadcast.review(now, *path, &self.audience, rate);
+        }
+    }
+
+    /// Says that the source pauses, when it is silent; returns whether a beacon has to tell.
+    fn check_pause(&mut self, now: Now) -> bool {
+        if self.state == StreamState::Live && now >= self.unit_at.after(PAUSE_AFTER) {
+            self.state = StreamState::Paused;
+            self.pause_again = Some(now.after(PAUSE_AGAIN));
+            return true;
+        }
+        let again = self.pause_again.is_some_and(|at| at <= now);
+        if again {
+            self.pause_again = None;
+        }
+        again
     }
 
     /// Takes a challenge; it is answered by a beacon soon.
@@ -115,7 +177,8 @@ fn submission(unit: AccessUnit, catalogue: &Catalogue) -> Option<Submission> {
 
 impl Node {
     pub(super) fn handle_publish(&mut self, now: Now, publication: Publication) {
-        let Publication { handle, catalogue, key_seed, epoch, .. } = publication;
+        let Publication { handle, catalogue, key_seed, epoch, multicast, .. } = publication;
+        let Publication { multicast_rate_max, unicast_max, .. } = publication;
         let sealed = Sealer::new(&self.config.group, &key_seed, epoch)
             .ok()
             .and_then(|sealer| Some((sealer.seal_offer(&catalogue, 0, self.config.peer).ok()?, sealer)));
@@ -126,7 +189,8 @@ impl Node {
         let keys = sealer.keys().clone();
         let (tag, key) = (keys.tag(), keys.key());
         let window = Window::new(BlockId(0), self.config.window_bytes_max, self.config.window_duration);
-        let mut stream = Stream::new(now, keys, offer, catalogue, window);
+        let name = catalogue.name.clone();
+        let mut stream = Stream::new(now, keys, (offer, catalogue), window, 0);
         stream.started = true;
         stream.source = Some(Source {
             handle,
@@ -141,12 +205,22 @@ impl Node {
             beacon_at: now,
             beacon_sent: now,
             nonces: Vec::new(),
+            unit_at: now,
+            pause_again: None,
+            audience: Audience::default(),
+            broadcasts: BTreeMap::new(),
+            gather: Gather::default(),
+            offer_at: now,
+            multicast_rate_max,
+            hearers_min: if matches!(multicast, MulticastChoice::At(_)) { 1 } else { 2 },
+            unicast_max,
         });
         self.handles.insert(handle, tag);
         self.streams.insert(tag, stream);
         self.events.push_back(Event::Published { stream: handle, key });
         self.offer_to_all(tag);
         self.announce();
+        self.open_channel(handle, &name, multicast);
     }
 
     pub(super) fn handle_send(&mut self, now: Now, handle: StreamHandle, unit: AccessUnit, more: bool) {
@@ -165,7 +239,14 @@ impl Node {
         let Some(submission) = submission(unit, &stream.catalogue) else { return };
         let mut drafts = Vec::new();
         source.cutter.push(now, &submission, more, &mut drafts);
+        source.unit_at = now;
+        let resumes = source.state == StreamState::Paused;
+        source.state = StreamState::Live;
+        source.pause_again = None;
         let tag = stream.tag();
+        if resumes {
+            self.send_beacon(now, tag);
+        }
         drafts.into_iter().for_each(|draft| self.send_block(now, tag, draft));
     }
 
@@ -182,7 +263,9 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         if let Some(source) = &mut stream.source {
             source.state = StreamState::Ended;
+            source.pause_again = None;
             stream.linger_until = Some(now.after(LINGER_MAX));
+            stream.linger_from = source.is_multicast().then(|| now.after(LINGER_MULTICAST));
         }
         self.send_beacon(now, tag);
         self.check_linger(now, tag);
@@ -195,10 +278,32 @@ impl Node {
         };
         let mut drafts = Vec::new();
         source.cutter.close_due(now, &mut drafts);
-        let beacon_due = source.beacon_at <= now;
+        let beacon_due = source.check_pause(now) | (source.beacon_at <= now);
+        let offer_due = source.offer_at <= now && !source.broadcasts.is_empty();
         drafts.into_iter().for_each(|draft| self.send_block(now, tag, draft));
         if beacon_due {
             self.send_beacon(now, tag);
+        }
+        if offer_due {
+            self.send_multicast_offer(now, tag);
+        }
+        self.serve_gathered(now, tag);
+    }
+
+    /// Answers pulls that were gathered: what many miss is multicast once.
+    fn serve_gathered(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let Some(source) = &mut stream.source else { return };
+        let served = source.gather.serve(now);
+        for (block, word) in served.repeat {
+            source.broadcasts.values_mut().for_each(|broadcast| broadcast.repeat(now, block, word));
+        }
+        for (path, block, word) in served.single {
+            let Some(session) = self.sessions.get_mut(&path) else { continue };
+            let header = stream.window.slot(block).and_then(|slot| slot.header());
+            let (Some(remote), Some(header)) = (session.streams.get(&tag), header) else { continue };
+            let parcel = sending::parcel(stream, now, block, word, remote.patience(now));
+            session.outbox.push_pulled(parcel, header.header().priority);
         }
     }
 
@@ -209,6 +314,7 @@ impl Node {
         source.blocks += 1;
         if draft.random_access {
             source.random_access = Some(block);
+            source.offer_at = now;
         }
         let header = BlockHeader {
             block,
@@ -232,13 +338,19 @@ impl Node {
             stream.window.insert_fragment(now, fragment);
         }
         stream.window.trim(now, BlockId(u64::MAX));
+        if let Some(source) = &mut stream.source {
+            source.broadcasts.values_mut().for_each(|broadcast| broadcast.push(now, block, word));
+        }
         sending::push_onward(&mut self.sessions, stream, now, block, word, None);
     }
 
     fn send_beacon(&mut self, now: Now, tag: StreamTag) {
         let wall = self.wall(now);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let rate = stream.rate.rate();
         let Some(source) = &mut stream.source else { return };
+        source.review(now, rate);
+        let handle = source.handle;
         let beacon = source.beacon(now, wall);
         let datagram = source.sealer.seal_beacon(&beacon);
         let at_ms = beacon.at.as_millis() as u64;
@@ -250,6 +362,10 @@ impl Node {
                 stream.stats.control_bytes_to_peers += datagram.len() as u64;
                 session.outbox.push_control(datagram.clone());
             }
+        }
+        for open in self.multicasts.values_mut().filter(|open| open.handle == handle) {
+            stream.stats.control_bytes_to_peers += datagram.len() as u64;
+            open.push_control(datagram.clone());
         }
     }
 }

@@ -1,6 +1,10 @@
 //! The way in: verify, store, pass on, deliver.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use bytes::Bytes;
+use rand_chacha::rand_core::Rng;
 
 use super::Node;
 use super::sending::{parcel, push_onward};
@@ -11,6 +15,28 @@ use crate::session::{Remote, STRIKES_MAX};
 use crate::window::Inserted;
 use crate::wire::{BlockHeader, Datagram, FragmentView, HaveMap, Want, peek_tag};
 
+/// How a datagram came: by a session, or by a multicast path from somebody who says to be `from`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Via {
+    pub(super) path: PathId,
+    pub(super) from: Option<SocketAddr>,
+}
+
+impl Via {
+    pub(super) fn is_multicast(self) -> bool {
+        self.from.is_some()
+    }
+}
+
+/// How a fragment is counted.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    multicast: bool,
+    /// Whether it came by the publisher's own session.
+    publisher: bool,
+    asked: bool,
+}
+
 impl Node {
     pub(super) fn handle_datagram(&mut self, now: Now, path: PathId, datagram: Bytes) {
         let Some(tag) = peek_tag(&datagram) else { return self.strike(now, path) };
@@ -20,15 +46,17 @@ impl Node {
         if !self.streams.contains_key(&tag) {
             return self.handle_unknown_tag(tag);
         }
+        let via = Via { path, from: None };
         match Datagram::decode(&datagram) {
-            Ok(Datagram::Header) => self.handle_header(now, path, tag, datagram),
-            Ok(Datagram::Fragment(view)) => self.handle_fragment(now, path, tag, view, datagram),
-            Ok(Datagram::Beacon) => self.handle_beacon(now, path, tag, datagram),
+            Ok(Datagram::Header) => self.handle_header(now, via, tag, datagram),
+            Ok(Datagram::Fragment(view)) => self.handle_fragment(now, via, tag, view, datagram),
+            Ok(Datagram::Beacon) => self.handle_beacon(now, via, tag, datagram),
+            Ok(Datagram::Report) => self.handle_report(now, via, tag, &datagram),
             Ok(Datagram::Have(map)) => self.handle_have(now, path, tag, &map, datagram.len()),
             Ok(Datagram::Pull(wants)) => self.handle_pull(now, path, tag, &wants, datagram.len()),
             Ok(Datagram::Nack(wants)) => self.handle_lack(now, path, tag, &wants, false),
             Ok(Datagram::Shed(wants)) => self.handle_lack(now, path, tag, &wants, true),
-            Err(_) => {
+            Ok(Datagram::Offer(_)) | Err(_) => {
                 self.streams.get_mut(&tag).into_iter().for_each(|stream| stream.stats.malformed += 1);
                 self.strike(now, path);
             }
@@ -45,7 +73,23 @@ impl Node {
         }
     }
 
-    fn handle_unknown_tag(&mut self, tag: StreamTag) {
+    /// Counts a forgery against whoever sent it.
+    pub(super) fn blame(&mut self, now: Now, via: Via) {
+        match via.from {
+            None => self.strike(now, via.path),
+            Some(from) => {
+                self.multicasts.get_mut(&via.path).into_iter().for_each(|open| open.blame(now, from))
+            }
+        }
+    }
+
+    /// Returns whether a path is a session with a stream's publisher.
+    fn is_publisher(&self, path: PathId, tag: StreamTag) -> bool {
+        let publisher = self.streams.get(&tag).map(Stream::publisher);
+        self.sessions.get(&path).is_some_and(|session| Some(session.peer) == publisher)
+    }
+
+    pub(super) fn handle_unknown_tag(&mut self, tag: StreamTag) {
         let newer =
             self.retired.get(&tag).and_then(|key| self.streams.values_mut().find(|s| s.keys.key() == *key));
         if let Some(stream) = newer {
@@ -53,14 +97,20 @@ impl Node {
         }
     }
 
-    fn handle_header(&mut self, now: Now, path: PathId, tag: StreamTag, datagram: Bytes) {
+    pub(super) fn handle_header(&mut self, now: Now, via: Via, tag: StreamTag, datagram: Bytes) {
+        let publisher = self.is_publisher(via.path, tag);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         let Ok((claimed, ..)) = BlockHeader::decode(&datagram) else {
             stream.stats.malformed += 1;
-            return self.strike(now, path);
+            return self.blame(now, via);
         };
-        if stream.window.slot(claimed.block).is_some_and(|slot| slot.header().is_some()) {
-            stream.stats.duplicate += u64::from(claimed.is_inline());
+        let part = Want::HEADER | u64::from(claimed.is_inline());
+        if let Some(held) = stream.window.slot(claimed.block).and_then(|slot| slot.header()) {
+            if via.is_multicast() && *held.datagram() == datagram {
+                stream.reception.handle_parts(now, claimed.block, part);
+            } else {
+                stream.stats.duplicate += u64::from(claimed.is_inline());
+            }
             return;
         }
         let bytes = datagram.len();
@@ -68,7 +118,7 @@ impl Node {
             Ok(header) => header,
             Err(_) => {
                 stream.stats.forged += 1;
-                return self.strike(now, path);
+                return self.blame(now, via);
             }
         };
         if !stream.start(now, claimed.random_access.then_some(claimed.block)) {
@@ -84,65 +134,65 @@ impl Node {
             Inserted::Duplicate | Inserted::Ahead => return,
         }
         stream.clock.handle_arrival(now, claimed.closed);
-        let mut word = Want::HEADER | u64::from(claimed.is_inline());
-        let asked = stream.pulls.settle(claimed.block, word);
-        if asked && stream.supply.supplier(claimed.stripe).is_some_and(|supplier| supplier != path) {
-            stream.missed.push(claimed.stripe);
-        } else if !asked {
-            stream.supply.handle_push(now, path, claimed.stripe);
-            stream.pulls.note_lag(evident.map_or_else(Default::default, |evident| now.since(evident)));
-        }
+        let asked = stream.note_header(now, via, &claimed, evident);
         if claimed.is_inline() {
-            stream.count_fragment(now, bytes, asked);
+            stream.count_fragment(now, bytes, Origin { multicast: via.is_multicast(), publisher, asked });
         }
+        let mut word = part;
         let mut forged = Vec::new();
         for orphan in stream.orphans.take(claimed.block) {
-            match stream.accept_fragment(now, orphan.view, orphan.datagram) {
+            match stream.accept_orphan(now, orphan.view, orphan.datagram, orphan.via, publisher) {
                 Ok(true) => word |= 1 << orphan.view.id.index,
                 Ok(false) => {}
-                Err(_) => forged.push(orphan.path),
+                Err(_) => forged.push(orphan.via),
             }
         }
-        stream.note_progress(now, path, claimed.block);
-        push_onward(&mut self.sessions, stream, now, claimed.block, word, Some(path));
-        forged.into_iter().for_each(|path| self.strike(now, path));
-        self.after_insert(now, path, tag, claimed.block, word);
+        if !via.is_multicast() {
+            stream.note_progress(now, via.path, claimed.block);
+        }
+        push_onward(&mut self.sessions, stream, now, claimed.block, word, Some(via.path));
+        forged.into_iter().for_each(|via| self.blame(now, via));
+        self.after_insert(now, via.path, tag, claimed.block, word);
     }
 
-    fn handle_fragment(
+    pub(super) fn handle_fragment(
         &mut self,
         now: Now,
-        path: PathId,
+        via: Via,
         tag: StreamTag,
         view: FragmentView,
         datagram: Bytes,
     ) {
         let block = view.id.block;
+        let publisher = self.is_publisher(via.path, tag);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         let Some(slot) = stream.window.slot(block) else {
             if block < stream.window.first() && stream.started {
                 stream.stats.late += 1;
             } else if block <= stream.newest_max(now) {
-                stream.stats.orphan += stream.orphans.push(now, path, view, datagram);
+                stream.stats.orphan += stream.orphans.push(now, via, view, datagram);
             }
             return;
         };
         if slot.header().is_none() {
-            stream.stats.orphan += stream.orphans.push(now, path, view, datagram);
+            stream.stats.orphan += stream.orphans.push(now, via, view, datagram);
             return stream.look_for_holes(now);
         }
         let bit = 1 << view.id.index;
-        let pushed = !stream.pulls.settle(block, bit);
-        match stream.accept_fragment_counted(now, view, datagram, !pushed) {
+        let asked = stream.pulls.settle(block, bit);
+        let origin = Origin { multicast: via.is_multicast(), publisher, asked };
+        match stream.accept_fragment(now, view, datagram, origin) {
             Ok(true) => {}
             Ok(false) => return,
-            Err(_) => return self.strike(now, path),
+            Err(_) => return self.blame(now, via),
         }
-        stream.note_progress(now, path, block);
-        if pushed {
-            push_onward(&mut self.sessions, stream, now, block, bit, Some(path));
+        if !via.is_multicast() {
+            stream.note_progress(now, via.path, block);
         }
-        self.after_insert(now, path, tag, block, bit);
+        if !asked || via.is_multicast() {
+            push_onward(&mut self.sessions, stream, now, block, bit, Some(via.path));
+        }
+        self.after_insert(now, via.path, tag, block, bit);
     }
 
     fn after_insert(&mut self, now: Now, path: PathId, tag: StreamTag, block: BlockId, word: u64) {
@@ -153,6 +203,7 @@ impl Node {
         stream.look_for_holes(now);
         let remotes = self.sessions.values_mut().filter_map(|session| session.streams.get_mut(&tag));
         remotes.filter(|remote| remote.open_want).for_each(|remote| remote.have_at = now);
+        self.settle_unicast(path, tag);
         self.give_up_missed(now, tag);
         self.deliver(now, tag);
     }
@@ -170,30 +221,40 @@ impl Node {
         left.into_iter().for_each(|(path, stripe)| self.unsubscribe_from(path, tag, stripe));
     }
 
-    fn handle_beacon(&mut self, now: Now, path: PathId, tag: StreamTag, datagram: Bytes) {
+    pub(super) fn handle_beacon(&mut self, now: Now, via: Via, tag: StreamTag, datagram: Bytes) {
+        let chance = self.rng.next_u64();
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.stats.control_bytes_from_peers += datagram.len() as u64;
-        if stream.source.is_some()
-            || stream.last_beacon.as_ref().is_some_and(|last| last.datagram == datagram)
-        {
+        if stream.source.is_some() {
+            return;
+        }
+        if let Some(last) = stream.last_beacon.as_ref().filter(|last| last.datagram == datagram) {
+            let at = last.beacon.at;
+            stream.hear(now, via, at, chance);
             return;
         }
         let beacon = match stream.keys.verify_beacon(&datagram) {
             Ok(beacon) => beacon,
             Err(_) => {
                 stream.stats.forged += 1;
-                return self.strike(now, path);
+                return self.blame(now, via);
             }
         };
         let at_ms = beacon.at.as_millis() as u64;
-        if let Some(remote) = self.sessions.get_mut(&path).and_then(|session| session.streams.get_mut(&tag)) {
+        if let Some(remote) = self.remote_mut(via.path, tag) {
             remote.beacon_ms = remote.beacon_ms.max(at_ms);
         }
+        let agrees = self.agrees_with_wall_clock(now, beacon.wall.0);
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.hear(now, via, beacon.at, chance);
         if stream.last_beacon.as_ref().is_some_and(|last| last.beacon.at >= beacon.at) {
             return;
         }
-        let answered =
-            stream.subscriber.as_ref().is_some_and(|s| !s.fresh && beacon.nonces.contains(&s.nonce));
+        let proven = agrees && stream.reception.proves();
+        let answered = stream
+            .subscriber
+            .as_ref()
+            .is_some_and(|s| !s.fresh && (proven || beacon.nonces.contains(&s.nonce)));
         let urgent = !beacon.nonces.is_empty() || stream.state_changed(&beacon);
         let (random_access, newest) = (beacon.random_access, beacon.newest());
         stream.clock.handle_arrival(now, beacon.at);
@@ -204,23 +265,26 @@ impl Node {
         }
         stream.look_for_holes(now);
         if urgent {
-            let bytes = datagram.len() as u64;
-            for session in
-                self.sessions.values_mut().filter(|session| session.greeted && session.path != path)
-            {
-                let Some(remote) = session.streams.get_mut(&tag).filter(|remote| remote.beacon_ms < at_ms)
-                else {
-                    continue;
-                };
-                remote.beacon_ms = at_ms;
-                stream.stats.control_bytes_to_peers += bytes;
-                session.outbox.push_control(datagram.clone());
-            }
+            self.pass_on_beacon(via.path, tag, at_ms, &datagram);
         }
         if answered {
             self.handle_fresh(now, tag);
         }
         self.deliver(now, tag);
+    }
+
+    /// Passes a beacon on at once to the neighbours that lack it.
+    fn pass_on_beacon(&mut self, from: PathId, tag: StreamTag, at_ms: u64, datagram: &Bytes) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let bytes = datagram.len() as u64;
+        for session in self.sessions.values_mut().filter(|session| session.greeted && session.path != from) {
+            let Some(remote) = session.streams.get_mut(&tag).filter(|remote| remote.beacon_ms < at_ms) else {
+                continue;
+            };
+            remote.beacon_ms = at_ms;
+            stream.stats.control_bytes_to_peers += bytes;
+            session.outbox.push_control(datagram.clone());
+        }
     }
 
     fn handle_have(&mut self, now: Now, path: PathId, tag: StreamTag, map: &HaveMap, bytes: usize) {
@@ -248,13 +312,17 @@ impl Node {
         let mut lacking = Vec::new();
         for want in wants {
             let slot = stream.window.slot(want.block);
-            let held = slot.map_or(0, |slot| slot.word()) & want.word;
+            let mut held = slot.map_or(0, |slot| slot.word()) & want.word;
+            let lacks = want.word & !held;
+            if let Some(source) = stream.source.as_mut().filter(|source| source.is_multicast()) {
+                held = source.gather.handle_pull(now, path, want.block, held);
+            }
             if let Some(header) = slot.and_then(|slot| slot.header()).filter(|_| held != 0) {
                 let parcel = parcel(stream, now, want.block, held, remote.patience(now));
                 session.outbox.push_pulled(parcel, header.header().priority);
             }
-            if held != want.word {
-                lacking.push(Want { block: want.block, word: want.word & !held });
+            if lacks != 0 {
+                lacking.push(Want { block: want.block, word: lacks });
             }
         }
         if !lacking.is_empty() {
@@ -292,35 +360,51 @@ impl Stream {
         self.started
     }
 
-    fn count_fragment(&mut self, now: Now, bytes: usize, asked: bool) {
+    /// Settles what was asked for of a block whose header came; returns whether that was.
+    fn note_header(&mut self, now: Now, via: Via, header: &BlockHeader, evident: Option<Now>) -> bool {
+        let word = Want::HEADER | u64::from(header.is_inline());
+        let asked = self.pulls.settle(header.block, word);
+        if via.is_multicast() {
+            self.reception.handle_parts(now, header.block, word);
+            self.reception.judge(now, &self.window);
+        } else if !asked {
+            self.supply.handle_push(now, via.path, header.stripe);
+            self.pulls.note_lag(evident.map_or_else(Default::default, |evident| now.since(evident)));
+        } else if !self.parked && self.supply.supplier(header.stripe).is_some_and(|path| path != via.path) {
+            self.missed.push(header.stripe);
+        }
+        asked
+    }
+
+    /// Takes note of a beacon that came by multicast.
+    fn hear(&mut self, now: Now, via: Via, at: Duration, chance: u64) {
+        if let Some(from) = via.from {
+            self.reception.handle_beacon(now, via.path, from.ip(), at, chance);
+        }
+    }
+
+    fn count_fragment(&mut self, now: Now, bytes: usize, origin: Origin) {
         let (stats, counted) = (&mut self.stats, bytes as u64);
-        if asked {
+        if origin.multicast {
+            stats.fragments_received_from_ip_multicast += 1;
+            stats.bytes_received_from_ip_multicast += counted;
+        } else if origin.asked {
             stats.repaired += 1;
+            let by =
+                if origin.publisher { &mut stats.repaired_by_publisher } else { &mut stats.repaired_by_peer };
+            *by += 1;
             stats.fragments_requested_from_peers += 1;
             stats.bytes_requested_from_peers += counted;
         } else {
             stats.fragments_pushed_from_peers += 1;
             stats.bytes_pushed_from_peers += counted;
         }
+        if origin.publisher {
+            stats.fragments_received_from_server += 1;
+            stats.bytes_received_from_server += counted;
+        }
         self.last_fragment = Some(now);
         self.rate.add(now, bytes);
-    }
-
-    fn accept_fragment_counted(
-        &mut self,
-        now: Now,
-        view: FragmentView,
-        datagram: Bytes,
-        asked: bool,
-    ) -> Result<bool, VerifyError> {
-        let bytes = datagram.len();
-        let accepted = self.verify_and_insert(now, view, datagram);
-        match accepted {
-            Ok(true) => self.count_fragment(now, bytes, asked),
-            Ok(false) => self.stats.duplicate += 1,
-            Err(_) => self.stats.forged += 1,
-        }
-        accepted
     }
 
     fn accept_fragment(
@@ -328,9 +412,30 @@ impl Stream {
         now: Now,
         view: FragmentView,
         datagram: Bytes,
+        origin: Origin,
+    ) -> Result<bool, VerifyError> {
+        let bytes = datagram.len();
+        let accepted = self.verify_and_insert(now, view, datagram, origin.multicast);
+        match accepted {
+            Ok(true) => self.count_fragment(now, bytes, origin),
+            Ok(false) if origin.multicast => {}
+            Ok(false) => self.stats.duplicate += 1,
+            Err(_) => self.stats.forged += 1,
+        }
+        accepted
+    }
+
+    fn accept_orphan(
+        &mut self,
+        now: Now,
+        view: FragmentView,
+        datagram: Bytes,
+        via: Via,
+        publisher: bool,
     ) -> Result<bool, VerifyError> {
         let asked = self.pulls.settle(view.id.block, 1 << view.id.index);
-        self.accept_fragment_counted(now, view, datagram, asked)
+        let origin = Origin { multicast: via.is_multicast(), publisher, asked };
+        self.accept_fragment(now, view, datagram, origin)
     }
 
     fn verify_and_insert(
@@ -338,14 +443,20 @@ impl Stream {
         now: Now,
         view: FragmentView,
         datagram: Bytes,
+        multicast: bool,
     ) -> Result<bool, VerifyError> {
         let Some(slot) = self.window.slot(view.id.block) else { return Ok(false) };
-        if slot.word() >> view.id.index & 1 == 1 {
+        let held = slot.word() >> view.id.index & 1 == 1;
+        if held && !multicast {
             return Ok(false);
         }
         let Some(header) = slot.header() else { return Ok(false) };
+        // What came by multicast is verified in any case: the share of it that comes decides about the path.
         let fragment = header.verify(view, datagram)?;
-        Ok(self.window.insert_fragment(now, fragment) == Inserted::New)
+        if multicast {
+            self.reception.handle_parts(now, view.id.block, 1 << view.id.index);
+        }
+        Ok(!held && self.window.insert_fragment(now, fragment) == Inserted::New)
     }
 
     fn note_progress(&mut self, now: Now, path: PathId, block: BlockId) {

@@ -185,6 +185,7 @@ impl Node {
             stream.supply.drop_path(now, path);
             stream.supply_at = now;
             stream.pulls.drop_path(path);
+            stream.unicast.path = stream.unicast.path.filter(|unicast| *unicast != path);
             stream.pull_at = stream.pull_at.map(|_| now);
         }
         let lingering = self.streams.values().filter(|stream| stream.linger_until.is_some());

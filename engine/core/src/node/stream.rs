@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::delivery::Unicast;
 use super::publish::Source;
+use super::receive::Via;
 use crate::catalogue::Catalogue;
 use crate::ids::{BlockId, MediaTime, Now, PathId, PeerId, StreamHandle, StreamTag, Stripe};
 use crate::playout::{Playout, PublisherClock};
-use crate::schedule::{Pulls, Supply};
+use crate::schedule::{Pulls, Reception, Supply};
 use crate::seal::EpochKeys;
 use crate::stats::StreamStats;
 use crate::window::Window;
@@ -17,6 +19,8 @@ use crate::wire::{Beacon, FragmentView, Offer, StreamState};
 
 /// Most fragments of one neighbour kept ahead of their header.
 const ORPHANS_MAX: usize = 512;
+/// Most of all: multicast senders can call themselves by many names.
+const ORPHANS_TOTAL_MAX: usize = 4 * ORPHANS_MAX;
 /// Longest time they are kept.
 const ORPHAN_AGE_MAX: Duration = Duration::from_millis(100);
 /// How far behind the newest beacon have-maps and headers are believed, in blocks a second of beacon age.
@@ -27,7 +31,7 @@ const AHEAD_BLOCKS: u64 = 1000;
 pub(super) struct Orphan {
     pub(super) view: FragmentView,
     pub(super) datagram: Bytes,
-    pub(super) path: PathId,
+    pub(super) via: Via,
     at: Now,
 }
 
@@ -37,15 +41,18 @@ pub(super) struct Orphans(VecDeque<Orphan>);
 
 impl Orphans {
     /// Takes a fragment; returns how many were dropped for it.
-    pub(super) fn push(&mut self, now: Now, path: PathId, view: FragmentView, datagram: Bytes) -> u64 {
+    pub(super) fn push(&mut self, now: Now, via: Via, view: FragmentView, datagram: Bytes) -> u64 {
         let before = self.0.len();
         self.0.retain(|orphan| now.since(orphan.at) <= ORPHAN_AGE_MAX);
-        if self.0.iter().filter(|orphan| orphan.path == path).count() >= ORPHANS_MAX {
-            let oldest = self.0.iter().position(|orphan| orphan.path == path);
+        let same = |orphan: &Orphan| orphan.via.path == via.path && orphan.via.from == via.from;
+        if self.0.iter().filter(|orphan| same(orphan)).count() >= ORPHANS_MAX {
+            let oldest = self.0.iter().position(same);
             oldest.and_then(|at| self.0.remove(at));
+        } else if self.0.len() >= ORPHANS_TOTAL_MAX {
+            self.0.pop_front();
         }
         let dropped = before - self.0.len();
-        self.0.push_back(Orphan { view, datagram, path, at: now });
+        self.0.push_back(Orphan { view, datagram, via, at: now });
         dropped as u64
     }
 
@@ -118,6 +125,11 @@ pub(super) struct Stream {
     pub(super) pulls: Pulls,
     pub(super) supply: Supply,
     pub(super) supply_at: Now,
+    /// What comes by multicast.
+    pub(super) reception: Reception,
+    /// Whether the suppliers' pushes are suspended, since the stream comes by multicast.
+    pub(super) parked: bool,
+    pub(super) unicast: Unicast,
     /// The run of older blocks that a supplier sends to a joiner.
     pub(super) catch_up: Option<CatchUp>,
     /// Stripes of blocks that had to be pulled whole and whose suppliers are to be judged.
@@ -132,10 +144,18 @@ pub(super) struct Stream {
     pub(super) rate: RateMeter,
     /// When an ended stream is not served any longer.
     pub(super) linger_until: Option<Now>,
+    /// Until when it is served even when no neighbour lacks anything, for those who only hear multicast.
+    pub(super) linger_from: Option<Now>,
 }
 
 impl Stream {
-    pub(super) fn new(now: Now, keys: EpochKeys, offer: Offer, catalogue: Catalogue, window: Window) -> Self {
+    pub(super) fn new(
+        now: Now,
+        keys: EpochKeys,
+        (offer, catalogue): (Offer, Catalogue),
+        window: Window,
+        reporter: u64,
+    ) -> Self {
         Self {
             keys,
             offer,
@@ -150,6 +170,9 @@ impl Stream {
             pulls: Pulls::default(),
             supply: Supply::new(now),
             supply_at: now,
+            reception: Reception::new(now, reporter),
+            parked: false,
+            unicast: Unicast::default(),
             catch_up: None,
             missed: Vec::new(),
             pull_at: None,
@@ -158,6 +181,7 @@ impl Stream {
             last_fragment: None,
             rate: RateMeter::new(now),
             linger_until: None,
+            linger_from: None,
         }
     }
 
@@ -179,6 +203,11 @@ impl Stream {
     /// Returns whether a beacon tells another state than the newest one.
     pub(super) fn state_changed(&self, beacon: &Beacon) -> bool {
         self.last_beacon.as_ref().is_none_or(|last| last.beacon.state != beacon.state)
+    }
+
+    /// Returns when it may be time to end the lingering.
+    pub(super) fn linger_at(&self) -> Option<Now> {
+        self.linger_until.into_iter().chain(self.linger_from).min()
     }
 
     /// Returns the last block of a stream that ended.

@@ -54,7 +54,9 @@ impl Node {
         if self.watches.contains_key(&handle) || self.handles.contains_key(&handle) {
             return self.close_with(handle, CloseCause::Refused);
         }
+        let (name, multicast) = (subscription.name.clone(), subscription.multicast);
         self.watches.insert(handle, Watch { subscription, current: None, pin_at: None });
+        self.open_channel(handle, &name, multicast);
         let known: Vec<_> = self.offers.keys().copied().collect();
         known.into_iter().for_each(|key| self.consider(now, key));
         self.announce();
@@ -80,7 +82,7 @@ impl Node {
         }
         let delay = self.watches[&handle].subscription.playout_delay;
         let window = Window::new(BlockId(0), self.config.window_bytes_max, self.config.window_duration);
-        let mut stream = Stream::new(now, keys, offer, catalogue, window);
+        let mut stream = Stream::new(now, keys, (offer, catalogue), window, self.rng.next_u64());
         let nonce = self.rng.next_u64();
         stream.subscriber = Some(Subscriber {
             handle,
@@ -166,6 +168,9 @@ impl Node {
     /// Drops a stream; its tag is remembered, so that what still comes of it is counted as a replay.
     pub(super) fn retire(&mut self, tag: StreamTag) {
         let Some(stream) = self.streams.remove(&tag) else { return };
+        if let Some(source) = &stream.source {
+            self.close_channel(source.handle);
+        }
         if self.retired.len() >= 64 {
             self.retired.pop_first();
         }
@@ -187,6 +192,7 @@ impl Node {
         let others: Vec<_> =
             self.candidates(handle).map(Stream::tag).filter(|tag| Some(*tag) != current).collect();
         others.into_iter().for_each(|tag| self.retire(tag));
+        self.close_channel(handle);
         self.close_with(handle, cause.clone());
         self.announce();
         let Some(tag) = current else { return };
@@ -210,12 +216,13 @@ impl Node {
 
     /// Ends the lingering of a stream once no neighbour lacks anything, or its time is over.
     pub(super) fn check_linger(&mut self, now: Now, tag: StreamTag) {
-        let Some(stream) = self.streams.get(&tag) else { return };
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
         let Some(until) = stream.linger_until else { return };
         let publisher = stream.publisher();
         let lacking = self.sessions.values().filter(|session| session.greeted && session.peer != publisher);
         let lacking = lacking.filter_map(|session| session.streams.get(&tag)).any(|remote| !remote.finished);
-        if lacking && now < until {
+        stream.linger_from = stream.linger_from.filter(|from| now < *from);
+        if (lacking || stream.linger_from.is_some()) && now < until {
             return;
         }
         if let Some(source) = &stream.source {
@@ -366,6 +373,7 @@ impl Node {
             self.pull(now, tag);
         }
         self.send_have_maps(now, tag);
+        self.send_report(now, tag);
         self.deliver(now, tag);
         self.check_linger(now, tag);
     }

@@ -1,11 +1,19 @@
-//! What is sent to whom, when: outbox, pace, suppliers, pulls.
+//! What is sent to whom, when: outbox, pace, suppliers, pulls, and multicast with what its viewers report.
 
+mod audience;
+mod broadcast;
+mod gather;
 mod outbox;
 mod pace;
 mod pull;
+mod reception;
 mod supply;
 
+pub(crate) use audience::Audience;
+pub(crate) use broadcast::Broadcast;
+pub(crate) use gather::Gather;
 pub(crate) use outbox::{Due, Outbox, Parcel, Shed};
 pub(crate) use pace::Pace;
 pub(crate) use pull::{PullSource, Pulls};
+pub(crate) use reception::Reception;
 pub(crate) use supply::{Offerer, Supply};

@@ -119,6 +119,27 @@ impl Supply {
         Some(path)
     }
 
+    /// Makes one neighbour the supplier of all stripes; returns who supplied which before.
+    pub(crate) fn replace_all(&mut self, now: Now, path: PathId) -> Vec<(PathId, StripeMask)> {
+        let mut former = BTreeMap::<PathId, StripeMask>::new();
+        for stripe in StripeMask::ALL.iter() {
+            if let Some(before) = self.supplier(stripe).filter(|before| *before != path) {
+                let mask = former.entry(before).or_default();
+                *mask = mask.with(stripe);
+            }
+            self.places[usize::from(stripe.0)].supplier = Some(Supplier { path, last: now, missed: 0 });
+        }
+        former.into_iter().collect()
+    }
+
+    /// Gives stripes without supplier back to a neighbour.
+    pub(crate) fn restore(&mut self, now: Now, path: PathId, stripes: StripeMask) {
+        for stripe in stripes.iter() {
+            let place = &mut self.places[usize::from(stripe.0)];
+            place.supplier = place.supplier.or(Some(Supplier { path, last: now, missed: 0 }));
+        }
+    }
+
     /// Forgets a neighbour that is gone.
     pub(crate) fn drop_path(&mut self, now: Now, path: PathId) {
         StripeMask::ALL.iter().for_each(|stripe| self.vacate(now, stripe, path));

@@ -20,6 +20,10 @@ mod kind {
     pub(super) const CHOKE: u8 = 6;
     pub(super) const FINISHED: u8 = 7;
     pub(super) const PEERS: u8 = 8;
+    pub(super) const PARK: u8 = 9;
+    pub(super) const RESUME: u8 = 10;
+    pub(super) const UNICAST: u8 = 11;
+    pub(super) const BUSY: u8 = 12;
 }
 
 /// A set of stripes.
@@ -118,6 +122,34 @@ pub enum Control {
         /// Which stripes.
         stripes: StripeMask,
     },
+    /// Asks for pushes to be suspended, since the stream arrives by multicast; stripes stay as they are.
+    Park {
+        /// The stream.
+        tag: StreamTag,
+    },
+    /// Asks for suspended pushes to go on.
+    Resume {
+        /// The stream.
+        tag: StreamTag,
+        /// From this block on.
+        from: BlockId,
+    },
+    /// Asks the publisher to push all stripes, beyond its share in the mesh.
+    Unicast {
+        /// The stream.
+        tag: StreamTag,
+        /// From this block on; 0 also when nothing is known of the stream.
+        from: BlockId,
+        /// Age in ms past which the subscriber has no use for a fragment.
+        patience_ms: u32,
+    },
+    /// Refuses [`Control::Unicast`], or ends it: all places are taken.
+    Busy {
+        /// The stream.
+        tag: StreamTag,
+        /// Time after which asking again makes sense, in ms.
+        retry_after_ms: u32,
+    },
     /// Introduces peers of the group.
     Peers(Vec<(PeerId, SocketAddr)>),
     /// Says that the sender has all it wants of a stream that ended.
@@ -158,6 +190,20 @@ impl Control {
             Self::Unsubscribe { tag, stripes } => put_stripes(&mut out, kind::UNSUBSCRIBE, *tag, *stripes),
             Self::Choke { tag, stripes } => put_stripes(&mut out, kind::CHOKE, *tag, *stripes),
             Self::Finished { tag } => put_tagged(&mut out, kind::FINISHED, *tag),
+            Self::Park { tag } => put_tagged(&mut out, kind::PARK, *tag),
+            Self::Resume { tag, from } => {
+                put_tagged(&mut out, kind::RESUME, *tag);
+                put_varint(&mut out, from.0);
+            }
+            Self::Unicast { tag, from, patience_ms } => {
+                put_tagged(&mut out, kind::UNICAST, *tag);
+                put_varint(&mut out, from.0);
+                put_varint(&mut out, u64::from(*patience_ms));
+            }
+            Self::Busy { tag, retry_after_ms } => {
+                put_tagged(&mut out, kind::BUSY, *tag);
+                put_varint(&mut out, u64::from(*retry_after_ms));
+            }
             Self::Peers(peers) => {
                 out.push(kind::PEERS);
                 peers
@@ -202,6 +248,17 @@ fn decode_tagged(kind: u8, tag: StreamTag, reader: &mut Reader<'_>) -> Result<Co
         kind::UNSUBSCRIBE => Control::Unsubscribe { tag, stripes: StripeMask(reader.u8()?) },
         kind::CHOKE => Control::Choke { tag, stripes: StripeMask(reader.u8()?) },
         kind::FINISHED => Control::Finished { tag },
+        kind::PARK => Control::Park { tag },
+        kind::RESUME => Control::Resume { tag, from: BlockId(reader.varint()?) },
+        kind::UNICAST => Control::Unicast {
+            tag,
+            from: BlockId(reader.varint()?),
+            patience_ms: u32::try_from(reader.varint()?).map_err(|_| DecodeError::Range("patience"))?,
+        },
+        kind::BUSY => Control::Busy {
+            tag,
+            retry_after_ms: u32::try_from(reader.varint()?).map_err(|_| DecodeError::Range("retry time"))?,
+        },
         other => return Err(DecodeError::UnknownKind(other)),
     })
 }

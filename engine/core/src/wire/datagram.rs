@@ -1,6 +1,6 @@
-//! The datagrams: header, fragment, beacon, have-map, pull and nack.
+//! The datagrams: header, fragment, beacon, have-map, pull, nack and offer.
 
-use super::{DecodeError, Reader, SHARD_BYTES, SHARDS_MAX, TAG_BYTES, put_prefixed, put_varint};
+use super::{DecodeError, Offer, Reader, SHARD_BYTES, SHARDS_MAX, TAG_BYTES, put_prefixed, put_varint};
 use crate::ids::{BlockId, FragmentId, STRIPES, StreamTag};
 
 /// First byte of a datagram: wire version 1 in the high nibble.
@@ -12,6 +12,8 @@ pub(super) mod kind {
     pub(crate) const PULL: u8 = 0x15;
     pub(crate) const NACK: u8 = 0x16;
     pub(crate) const SHED: u8 = 0x17;
+    pub(crate) const OFFER: u8 = 0x18;
+    pub(crate) const REPORT: u8 = 0x19;
 }
 
 /// Kind, tag, block number and index at their widest.
@@ -41,6 +43,10 @@ pub enum Datagram {
     Nack(Vec<Want>),
     /// What the sender holds and will not send, since the path is too narrow.
     Shed(Vec<Want>),
+    /// A stream that is multicast where this came by.
+    Offer(Box<Offer>),
+    /// What a viewer receives; stays bytes until its code is checked.
+    Report,
 }
 
 /// Where a fragment's parts lie in its datagram.
@@ -124,8 +130,22 @@ impl Datagram {
             kind::PULL => decode_wants(reader).map(Self::Pull),
             kind::NACK => decode_wants(reader).map(Self::Nack),
             kind::SHED => decode_wants(reader).map(Self::Shed),
+            kind::OFFER => {
+                let offer = Offer::decode(&mut reader)?;
+                reader.end()?;
+                Ok(Self::Offer(Box::new(offer)))
+            }
+            kind::REPORT => Ok(Self::Report),
             other => Err(DecodeError::UnknownKind(other)),
         }
+    }
+
+    /// Encodes an offer for a multicast path.
+    pub fn encode_offer(tag: StreamTag, offer: &Offer) -> Vec<u8> {
+        let mut out = Vec::with_capacity(192 + offer.sealed.len());
+        put_head(&mut out, kind::OFFER, tag);
+        offer.encode(&mut out);
+        out
     }
 
     /// Encodes a pull.

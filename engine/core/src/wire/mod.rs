@@ -9,6 +9,7 @@ mod datagram;
 mod header;
 mod offer;
 mod record;
+mod report;
 
 pub use beacon::{Beacon, NONCES_MAX, StreamState};
 pub use control::{CARRIED_MAX, Control, Hello, INTRODUCED_MAX, StripeMask, SubscribeFrom};
@@ -21,6 +22,7 @@ pub use offer::{Offer, decode_catalogue, encode_catalogue};
 pub use record::{
     RECORD_HEAD_BYTES_MAX, Record, RecordReader, RecordWriter, TIMESTAMP_TICKS_MAX, is_carried,
 };
+pub use report::{REPORT_CODE_BYTES, Report};
 
 /// Most bytes of ciphertext in a shard, its 16-byte tag included.
 pub const SHARD_BYTES: usize = 1024;

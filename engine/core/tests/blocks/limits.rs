@@ -128,7 +128,7 @@ fn have_maps_and_wants() {
         assert_eq!((wants(65, 1), wants(1, 0)), (range("wants"), range("wants")));
         assert_eq!(wants(0, 0), Err(DecodeError::Truncated));
     }
-    for kind in [0x00, 0x10, 0x18, 0x22] {
+    for kind in [0x00, 0x10, 0x1a, 0x22] {
         assert_eq!(Datagram::decode(&headed(kind, &[0; 30])), Err(DecodeError::UnknownKind(kind)));
     }
 }
@@ -147,7 +147,13 @@ fn control_messages() {
         Control::decode(&out).map(|_| ())
     };
     assert_eq!((patience(u64::from(u32::MAX)), patience(1 << 32)), (Ok(()), range("patience")));
-    assert_eq!(Control::decode(&headed(9, &[])), Err(DecodeError::UnknownKind(9)));
+    let busy = |value: u64| {
+        let mut out = headed(12, &[]);
+        put_varint(&mut out, value);
+        Control::decode(&out).map(|_| ())
+    };
+    assert_eq!((busy(u64::from(u32::MAX)), busy(1 << 32)), (Ok(()), range("retry time")));
+    assert_eq!(Control::decode(&headed(13, &[])), Err(DecodeError::UnknownKind(13)));
     assert_eq!(Control::decode(&headed(7, &[0])), Err(DecodeError::Trailing));
     assert_eq!(Control::decode(&[]), Err(DecodeError::Truncated));
     let offer = |bytes: u64| {

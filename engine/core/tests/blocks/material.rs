@@ -14,10 +14,10 @@ use swarmcast_core::group::GroupSpec;
 use swarmcast_core::ids::{
     BlockId, Epoch, GroupId, MediaTime, PeerId, Priority, STRIPES, StreamKey, StreamTag, Stripe, WallClock,
 };
-use swarmcast_core::seal::Sealer;
+use swarmcast_core::seal::{EpochKeys, Sealer};
 use swarmcast_core::wire::{
     Beacon, BlockHeader, Control, HAVE_BLOCKS_MAX, HaveMap, Hello, INTRODUCED_MAX, NONCES_MAX, PARTIALS_MAX,
-    SHARD_BYTES, SHARDS_MAX, StreamState, StripeMask, SubscribeFrom, TIMESTAMP_TICKS_MAX, VARINT_MAX,
+    Report, SHARD_BYTES, SHARDS_MAX, StreamState, StripeMask, SubscribeFrom, TIMESTAMP_TICKS_MAX, VARINT_MAX,
     WANTS_MAX, Want,
 };
 
@@ -132,6 +132,27 @@ fn address() -> impl Strategy<Value = SocketAddr> {
     (ip, any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip, port))
 }
 
+pub(crate) fn report() -> impl Strategy<Value = Report> {
+    let source = prop_oneof![Just(None), address().prop_map(|address| Some(address.ip()))];
+    let count = 0..VARINT_MAX / 2;
+    (any::<u64>(), varint(), source, any::<bool>(), (count.clone(), count.clone(), count.clone(), count))
+        .prop_map(|(reporter, beacon_ms, source, hears, (received, missed, timely, lost))| Report {
+            reporter,
+            beacon_ms,
+            source,
+            hears,
+            received,
+            missed,
+            due: timely + lost,
+            lost,
+        })
+}
+
+/// Keys of the run in the open group of that name.
+pub(crate) fn keys(name: &str) -> EpochKeys {
+    Sealer::new(&group(name), &SEED, EPOCH).expect("every seed makes a key").keys().clone()
+}
+
 /// Every message of the reliable stream but the offer, which needs a sealer.
 pub(crate) fn control() -> impl Strategy<Value = Control> {
     let stripes = any::<u8>().prop_map(StripeMask);
@@ -151,6 +172,14 @@ pub(crate) fn control() -> impl Strategy<Value = Control> {
         (tag(), stripes).prop_map(|(tag, stripes)| Control::Choke { tag, stripes }),
         vec(peer, 0..=INTRODUCED_MAX).prop_map(Control::Peers),
         tag().prop_map(|tag| Control::Finished { tag }),
+        tag().prop_map(|tag| Control::Park { tag }),
+        (tag(), 0..VARINT_MAX).prop_map(|(tag, from)| Control::Resume { tag, from: BlockId(from) }),
+        (tag(), 0..VARINT_MAX, any::<u32>()).prop_map(|(tag, from, patience_ms)| Control::Unicast {
+            tag,
+            from: BlockId(from),
+            patience_ms
+        }),
+        (tag(), any::<u32>()).prop_map(|(tag, retry_after_ms)| Control::Busy { tag, retry_after_ms }),
     ]
 }
 

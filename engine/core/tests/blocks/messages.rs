@@ -7,12 +7,12 @@ use swarmcast_core::catalogue::AccessUnit;
 use swarmcast_core::ids::{BlockId, FragmentId, PeerId, StreamTag};
 use swarmcast_core::wire::{
     Beacon, BlockHeader, Control, DATAGRAM_BYTES_MAX, Datagram, DecodeError, HaveMap, Reader, RecordReader,
-    RecordWriter, SHARD_BYTES, VARINT_MAX, ZIGZAG_MAX, decode_catalogue, encode_catalogue, encode_fragment,
-    peek_tag, put_varint, put_zigzag,
+    RecordWriter, Report, SHARD_BYTES, VARINT_MAX, ZIGZAG_MAX, decode_catalogue, encode_catalogue,
+    encode_fragment, peek_tag, put_varint, put_zigzag,
 };
 
 use crate::material::{
-    beacon, catalogue, control, have_map, header, sealer, submissions, tag, varint, wants,
+    beacon, catalogue, control, have_map, header, keys, report, sealer, submissions, tag, varint, wants,
 };
 
 /// Gives the bytes to every decoder there is; what any of them says does not matter, that it says something does.
@@ -22,6 +22,7 @@ fn decode_everything(bytes: &[u8]) {
     let _ = BlockHeader::decode(bytes);
     let _ = Beacon::decode(bytes);
     let _ = Control::decode(bytes);
+    let _ = Report::decode(bytes);
     let _ = decode_catalogue(bytes);
     let mut records = RecordReader::new(bytes);
     while let Ok(Some((record, at))) = records.read() {
@@ -113,6 +114,17 @@ proptest! {
             Ok(Datagram::Fragment(view)) => prop_assert_eq!((view.id, view.shard_at), (id, shard_at)),
             other => prop_assert!(false, "{:?}", other),
         }
+    }
+
+    #[test]
+    fn reports_survive(report in report(), group in 0..2_usize, damage in any::<(u16, u8)>()) {
+        let keys = [keys("lobby"), keys("hall")];
+        let datagram = keys[group].seal_report(&report);
+        prop_assert!(datagram.len() <= DATAGRAM_BYTES_MAX);
+        prop_assert_eq!(Datagram::decode(&datagram), Ok(Datagram::Report));
+        prop_assert_eq!(keys[group].verify_report(&datagram), Ok(report));
+        prop_assert!(keys[1 - group].verify_report(&datagram).is_err());
+        decode_damaged(&datagram, usize::from(damage.0), damage.1);
     }
 
     #[test]

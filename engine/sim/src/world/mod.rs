@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use swarmcast_core::group::{GroupError, GroupSpec};
 use swarmcast_core::ids::{PeerId, StreamHandle};
-use swarmcast_core::node::{Input, Node, NodeConfig};
+use swarmcast_core::node::{Input, Node, NodeConfig, Publication};
 use swarmcast_core::stats::StreamStats;
 
 use agenda::{Agenda, Happening};
@@ -123,7 +123,9 @@ impl World {
         let mut node = NodeConfig::new(peer, self.group.clone(), self.dice.key());
         node.window_bytes_max = config.window_bytes_max.unwrap_or(node.window_bytes_max);
         node.neighbours_max = config.neighbours_max.unwrap_or(node.neighbours_max);
-        let oracle = HostOracle::new(node.neighbours_max, node.window_bytes_max);
+        // A publisher keeps places beside the mesh for those who want all of its stream.
+        let sessions_max = node.neighbours_max + Publication::UNICAST_MAX;
+        let oracle = HostOracle::new(sessions_max, node.window_bytes_max);
         let clock = config.clock.unwrap_or_else(|| self.draw_clock());
         let begins = clock.now(self.now);
         let honest = Node::new(begins, node);

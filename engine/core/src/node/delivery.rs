@@ -1,0 +1,157 @@
+//! Which path a subscription's media takes: pushes suspended and resumed, and unicast from the publisher.
+
+use std::time::Duration;
+
+use rand_chacha::rand_core::Rng;
+
+use super::{Action, Node};
+use crate::ids::{BlockId, Now, PathId, StreamTag};
+use crate::session::Session;
+use crate::wire::{Control, StripeMask, SubscribeFrom};
+
+/// Shortest and longest time after which a viewer that was refused unicast is to ask again, in ms.
+const RETRY_MS: (u32, u32) = (1000, 3000);
+
+impl Node {
+    /// Suspends the suppliers' pushes: the stream comes by multicast.
+    pub(super) fn park(&mut self, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag).filter(|stream| !stream.parked) else { return };
+        stream.parked = true;
+        for path in self.suppliers(tag) {
+            self.send_control(path, &Control::Park { tag });
+        }
+    }
+
+    /// Has the suppliers push again, from the first block on that is not complete.
+    pub(super) fn resume(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag).filter(|stream| stream.parked) else { return };
+        stream.parked = false;
+        stream.supply_at = now;
+        let from = stream.window.base();
+        for path in self.suppliers(tag) {
+            self.send_control(path, &Control::Resume { tag, from });
+        }
+    }
+
+    fn suppliers(&self, tag: StreamTag) -> Vec<PathId> {
+        let Some(stream) = self.streams.get(&tag) else { return Vec::new() };
+        self.sessions.keys().copied().filter(|path| !stream.supply.supplied_by(*path).is_empty()).collect()
+    }
+
+    pub(super) fn park_consumer(&mut self, path: PathId, tag: StreamTag) {
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        let Some(remote) = session.streams.get_mut(&tag) else { return };
+        remote.parked = true;
+        session.outbox.retain_pushed(|parcel| parcel.tag != tag);
+    }
+
+    pub(super) fn resume_consumer(&mut self, now: Now, path: PathId, tag: StreamTag, from: BlockId) {
+        let Some(remote) = self.remote_mut(path, tag).filter(|remote| remote.parked) else { return };
+        remote.parked = false;
+        let stripes = remote.consumes;
+        self.catch_up(now, path, tag, stripes, SubscribeFrom::Block(from));
+    }
+
+    /// Takes a viewer's wish to have all stripes pushed, as long as there are places.
+    pub(super) fn handle_unicast(
+        &mut self,
+        now: Now,
+        path: PathId,
+        tag: StreamTag,
+        (from, patience_ms): (BlockId, u32),
+    ) {
+        let source = self.streams.get(&tag).and_then(|stream| stream.source.as_ref());
+        let places = source.map_or(0, |source| source.unicast_max);
+        let served = |session: &&Session| {
+            session.path != path && session.streams.get(&tag).is_some_and(|remote| remote.unicast)
+        };
+        if self.sessions.values().filter(served).count() >= places {
+            let (least, most) = RETRY_MS;
+            let retry_after_ms = least + self.rng.next_u32() % (most - least);
+            return self.send_control(path, &Control::Busy { tag, retry_after_ms });
+        }
+        let Some(remote) = self.remote_mut(path, tag) else { return };
+        remote.handle_subscriber(now, patience_ms, false);
+        remote.unicast = true;
+        remote.parked = false;
+        remote.consumes = StripeMask::ALL;
+        self.catch_up(now, path, tag, StripeMask::ALL, SubscribeFrom::Block(from));
+    }
+
+    /// Asks the publisher for all stripes; dials it when there is no session.
+    pub(super) fn start_unicast(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.unicast.wanted = true;
+        stream.parked = false;
+        let (publisher, from) = (stream.publisher(), stream.window.base());
+        let Some(subscriber) = &stream.subscriber else { return };
+        let patience_ms = u32::try_from(subscriber.delay.as_millis()).unwrap_or(u32::MAX);
+        let session = self.sessions.values().find(|session| session.peer == publisher && session.greeted);
+        let Some(path) = session.map(|session| session.path) else {
+            if let Some((peer, addresses)) = self.members.dial_at_once(publisher) {
+                self.actions.push_back(Action::Connect { peer, addresses });
+            }
+            return;
+        };
+        if stream.unicast.path == Some(path) {
+            return;
+        }
+        stream.unicast.path = Some(path);
+        stream.unicast.leaving = stream.supply.replace_all(now, path);
+        if !stream.started {
+            stream.catch_up = None;
+        }
+        self.send_control(path, &Control::Unicast { tag, from, patience_ms });
+    }
+
+    /// Goes back to the mesh: neighbours are asked for the stripes before the publisher is let go.
+    pub(super) fn stop_unicast(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.unicast.wanted = false;
+        let Some(path) = stream.unicast.path.take() else { return };
+        stream.unicast.leaving.clear();
+        stream.supply.drop_path(now, path);
+        self.send_control(path, &Control::Unsubscribe { tag, stripes: StripeMask::ALL });
+        self.find_suppliers(now, tag);
+    }
+
+    /// Takes a refusal of unicast.
+    pub(super) fn handle_busy(&mut self, now: Now, path: PathId, tag: StreamTag, retry_after_ms: u32) {
+        let Some(stream) = self.streams.get_mut(&tag).filter(|stream| stream.unicast.path == Some(path))
+        else {
+            return;
+        };
+        stream.unicast.path = None;
+        stream.unicast.wanted = false;
+        stream.unicast.refused = Some(Duration::from_millis(u64::from(retry_after_ms)));
+        stream.supply.drop_path(now, path);
+        for (path, stripes) in std::mem::take(&mut stream.unicast.leaving) {
+            stream.supply.restore(now, path, stripes);
+        }
+        stream.supply_at = now;
+    }
+
+    /// Leaves the former suppliers once the publisher pushes.
+    pub(super) fn settle_unicast(&mut self, path: PathId, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag).filter(|stream| stream.unicast.path == Some(path))
+        else {
+            return;
+        };
+        for (former, stripes) in std::mem::take(&mut stream.unicast.leaving) {
+            self.send_control(former, &Control::Unsubscribe { tag, stripes });
+        }
+    }
+}
+
+/// A viewer's use of unicast.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unicast {
+    /// Whether it is wanted, be it that the publisher has yet to be reached.
+    pub(super) wanted: bool,
+    /// The session with the publisher, once it was asked.
+    pub(super) path: Option<PathId>,
+    /// Suppliers to be left once the publisher pushes.
+    pub(super) leaving: Vec<(PathId, StripeMask)>,
+    /// The publisher refused, and said when to ask again.
+    pub(super) refused: Option<Duration>,
+}
