@@ -38,6 +38,8 @@ pub(crate) struct Run {
     pub(crate) ended: Option<Duration>,
     /// True time at which the publisher vanished without a word.
     pub(crate) vanished: Option<Duration>,
+    /// True times between which its source was silent.
+    pub(crate) silences: Vec<(Duration, Duration)>,
     salt: u64,
     tracks: BTreeMap<TrackId, Vec<Record>>,
     count: u64,
@@ -104,6 +106,7 @@ impl Ledger {
             began,
             ended: None,
             vanished: None,
+            silences: Vec::new(),
             salt,
             tracks: BTreeMap::new(),
             count: 0,

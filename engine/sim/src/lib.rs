@@ -16,6 +16,7 @@
 pub mod clock;
 pub mod dice;
 pub mod hostile;
+pub mod lan;
 mod ledger;
 pub mod link;
 pub mod network;

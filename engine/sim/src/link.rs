@@ -109,6 +109,13 @@ impl Shaper {
         self.free_at.saturating_sub(at)
     }
 
+    /// Returns how many bytes find room in the queue.
+    pub(crate) fn room_bytes(&self, at: Duration) -> usize {
+        let Some(rate) = self.model.bits_per_second else { return usize::MAX };
+        let room = self.model.queue.saturating_sub(self.backlog(at));
+        usize::try_from(room.as_nanos() * u128::from(rate) / 8_000_000_000).unwrap_or(usize::MAX)
+    }
+
     /// Returns when the last bit of the packet has left, `None` when the queue is full.
     pub(crate) fn pass(&mut self, at: Duration, bytes: usize) -> Option<Duration> {
         let Some(rate) = self.model.bits_per_second else { return Some(at) };

@@ -1,10 +1,20 @@
 //! All hosts' access lines and the links between them, with cuts and byte counters.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use swarmcast_core::ids::PathId;
+
 use crate::dice::Dice;
+use crate::lan::{Copies, Lan};
 use crate::link::{Link, LinkModel, RateModel, Shaper};
+
+/// Header bytes of a multicast packet: Ethernet, IP, UDP.
+const MULTICAST_OVERHEAD_BYTES: usize = 14 + 20 + 8;
+
+/// Most bytes that a socket takes at once: one GSO run.
+const MULTICAST_RUN_BYTES: usize = 64 << 10;
 
 /// Number of a host: one machine with one process, its own clock and its own access line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +52,38 @@ impl Traffic {
     }
 }
 
+/// Between whom sessions are blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Between {
+    /// Any two hosts.
+    All,
+    /// These two.
+    Pair(HostId, HostId),
+    /// Any two hosts of which neither is this one.
+    Others(HostId),
+}
+
+impl Between {
+    fn is(self, a: HostId, b: HostId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Pair(c, d) => (a, b) == (c, d) || (a, b) == (d, c),
+            Self::Others(apart) => a != apart && b != apart,
+        }
+    }
+}
+
+/// What a firewall between two hosts does; multicast passes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firewall {
+    /// Nothing.
+    Open,
+    /// It drops UDP: sessions are dead, a probe by TCP is answered.
+    Udp,
+    /// It drops UDP and TCP.
+    Closed,
+}
+
 /// What a packet carries, for the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
@@ -73,17 +115,21 @@ pub(crate) struct Network {
     hosts: Vec<Access>,
     links: BTreeMap<(HostId, HostId), Link>,
     cut_pairs: BTreeSet<(HostId, HostId)>,
+    firewalls: Vec<(Between, Firewall)>,
+    pub(crate) lan: Lan,
     traffic: BTreeMap<(HostId, HostId), Traffic>,
 }
 
 impl Network {
-    pub(crate) fn new(default_link: LinkModel, overhead_bytes: usize) -> Self {
+    pub(crate) fn new(default_link: LinkModel, multicast: LinkModel, overhead_bytes: usize) -> Self {
         Self {
             default_link,
             overhead_bytes,
             hosts: Vec::new(),
             links: BTreeMap::new(),
             cut_pairs: BTreeSet::new(),
+            firewalls: Vec::new(),
+            lan: Lan::new(multicast),
             traffic: BTreeMap::new(),
         }
     }
@@ -116,10 +162,31 @@ impl Network {
         }
     }
 
+    /// Changes what a firewall does.
+    pub(crate) fn set_firewall(&mut self, between: Between, firewall: Firewall) {
+        self.firewalls.retain(|(of, _)| *of != between);
+        self.firewalls.push((between, firewall));
+    }
+
+    /// Returns whether there is a cable all the way.
     pub(crate) fn reachable(&self, a: HostId, b: HostId) -> bool {
         !self.hosts[a.0 as usize].cut
             && !self.hosts[b.0 as usize].cut
             && !self.cut_pairs.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// Returns whether packets of a session pass between two hosts.
+    pub(crate) fn connects(&self, a: HostId, b: HostId) -> bool {
+        self.reachable(a, b) && !self.is_barred(a, b, |firewall| firewall != Firewall::Open)
+    }
+
+    /// Returns whether a probe by TCP passes between two hosts.
+    pub(crate) fn probes(&self, a: HostId, b: HostId) -> bool {
+        self.reachable(a, b) && !self.is_barred(a, b, |firewall| firewall == Firewall::Closed)
+    }
+
+    fn is_barred(&self, a: HostId, b: HostId, by: impl Fn(Firewall) -> bool) -> bool {
+        self.firewalls.iter().any(|(between, firewall)| between.is(a, b) && by(*firewall))
     }
 
     /// Sends one packet with `bytes` of load.
@@ -132,7 +199,7 @@ impl Network {
         bytes: usize,
     ) -> Transit {
         let wire_bytes = bytes + self.overhead_bytes;
-        let reachable = self.reachable(way.0, way.1);
+        let reachable = self.connects(way.0, way.1);
         let plugged = !self.hosts[way.0.0 as usize].cut;
         let departs = if plugged { self.hosts[way.0.0 as usize].up.pass(at, wire_bytes) } else { None };
         let latency = self.latency(way) + self.latency((way.1, way.0));
@@ -160,6 +227,42 @@ impl Network {
         Transit { arrivals, round_trip }
     }
 
+    /// Sends one multicast datagram: once over the sender's access line, then to each member on its own.
+    pub(crate) fn multicast(
+        &mut self,
+        dice: &mut Dice,
+        at: Duration,
+        from: (HostId, IpAddr, PathId),
+        bytes: usize,
+    ) -> Vec<Copies> {
+        let host = &mut self.hosts[from.0.0 as usize];
+        let wire_bytes = bytes + MULTICAST_OVERHEAD_BYTES;
+        let departs = if host.cut { None } else { host.up.pass(at, wire_bytes) };
+        self.lan.count(from.0, bytes, departs.map(|_| wire_bytes));
+        let Some(departs) = departs else { return Vec::new() };
+        let (hosts, cut_pairs) = (&self.hosts, &self.cut_pairs);
+        let reaches =
+            |to: HostId| !hosts[to.0 as usize].cut && !cut_pairs.contains(&(to.min(from.0), to.max(from.0)));
+        self.lan.carry(dice, departs, from, bytes, reaches)
+    }
+
+    /// Returns how many bytes a multicast socket takes at `at`, and when it takes more: half of the queue is left to
+    /// headers and to sessions.
+    pub(crate) fn multicast_credit(&self, at: Duration, host: HostId) -> (usize, Duration) {
+        let up = &self.hosts[host.0 as usize].up;
+        ((up.room_bytes(at) / 2).min(MULTICAST_RUN_BYTES), at + up.backlog(at) / 2)
+    }
+
+    /// Returns when a multicast packet that reached the receiver's access line is in, `None` when it is dropped.
+    pub(crate) fn receive_multicast(
+        &mut self,
+        at: Duration,
+        way: (HostId, HostId),
+        bytes: usize,
+    ) -> Option<Duration> {
+        self.hosts[way.1.0 as usize].down.pass(at, bytes + MULTICAST_OVERHEAD_BYTES)
+    }
+
     /// Returns when a packet that reached the receiver's access line at `at` is in, `None` when it is dropped.
     pub(crate) fn receive(&mut self, at: Duration, way: (HostId, HostId), bytes: usize) -> Option<Duration> {
         let shaper = &mut self.hosts[way.1.0 as usize].down;
@@ -183,9 +286,9 @@ impl Network {
         &self.traffic
     }
 
-    /// Returns everything that a host sent.
+    /// Returns everything that a host sent, multicast included.
     pub(crate) fn sent_by(&self, host: HostId) -> Traffic {
-        let mut sum = Traffic::default();
+        let mut sum = self.lan.sent_by(host);
         let ways = (host, HostId(0))..=(host, HostId(u32::MAX));
         self.traffic.range(ways).for_each(|(_, traffic)| sum.add(traffic));
         sum

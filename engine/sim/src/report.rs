@@ -64,6 +64,8 @@ pub struct HostReport {
     pub stats: StreamStats,
     /// What it sent.
     pub sent: Traffic,
+    /// How much of that by multicast.
+    pub multicast: Traffic,
     /// Access units delivered to it.
     pub units: u64,
     /// Access units behind its first random-access point that it did not get.
@@ -97,7 +99,7 @@ pub struct Report {
     pub duration: Duration,
     /// All hosts, in their order.
     pub hosts: Vec<HostReport>,
-    /// What went between each two hosts.
+    /// What went between each two hosts by sessions.
     pub links: BTreeMap<(HostId, HostId), Traffic>,
     /// Payload bytes that all publishers published.
     pub published_bytes: u64,
@@ -181,6 +183,7 @@ fn host_report(world: &World, index: usize) -> HostReport {
         disturbed: host.disturbed_at.is_some(),
         stats: world.stats(host.id, STREAM).unwrap_or_default(),
         sent: world.sent_by(host.id),
+        multicast: world.multicast_by(host.id),
         units: subscriptions.iter().map(|s| s.units).sum(),
         missing: missing_of.values().sum(),
         missing_of,

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use swarmcast_core::group::GroupError;
+use swarmcast_core::multicast::MulticastChoice;
+use swarmcast_core::node::{Publication, Subscription};
 
 use crate::dice::Dice;
 use crate::hostile::{Flood, Script};
@@ -10,7 +12,7 @@ use crate::link::{LinkModel, LossModel, RateModel};
 use crate::network::HostId;
 use crate::report::Report;
 use crate::workload::{AudioModel, DataModel, VideoModel, Workload};
-use crate::world::{Deed, HostConfig, World, WorldConfig};
+use crate::world::{Deed, HostConfig, STREAM, Transmission, World, WorldConfig};
 
 /// The publisher of every scenario.
 pub const PUBLISHER: HostId = HostId(0);
@@ -28,8 +30,16 @@ pub struct Scenario {
     pub workload: Workload,
     /// Seed of the stream key; a further run of the stream has the same.
     pub key_seed: [u8; 32],
+    /// Whether and where it is multicast, and listened for.
+    pub multicast: MulticastChoice,
+    /// Most viewers that may have all of it pushed by the publisher.
+    pub unicast_max: usize,
     /// Playout delay of all viewers.
     pub playout_delay: Duration,
+    /// How long a better path must be clean before viewers return to it.
+    pub hold_down: Duration,
+    /// Whether viewers wait for a stream that is dead.
+    pub waits: bool,
     /// Access line of all hosts.
     pub host: HostConfig,
     /// Viewers join within this time, evenly spread.
@@ -48,7 +58,7 @@ impl Scenario {
     /// Time at which the first viewer joins: the publisher is announced and runs.
     pub const FIRST_JOIN: Duration = Duration::from_millis(600);
 
-    /// Returns a clean LAN with `viewers` viewers of 1 Mbit/s for 10 s.
+    /// Returns a clean LAN with `viewers` viewers of 1 Mbit/s for 10 s, by the mesh alone.
     pub fn new(seed: u64, viewers: u32) -> Self {
         Self {
             world: WorldConfig::new(seed),
@@ -56,7 +66,11 @@ impl Scenario {
             viewers,
             workload: Workload::television(1_000_000),
             key_seed: Dice::new(!seed).key(),
+            multicast: MulticastChoice::Off,
+            unicast_max: Publication::UNICAST_MAX,
             playout_delay: Duration::from_secs(1),
+            hold_down: Subscription::HOLD_DOWN,
+            waits: false,
             host: HostConfig::default(),
             join_spread: Duration::from_millis(500),
             churn: 0.0,
@@ -109,6 +123,12 @@ impl Scenario {
         self
     }
 
+    /// Lets the stream be multicast to the groups that are derived from its name.
+    pub fn with_multicast(mut self) -> Self {
+        self.multicast = MulticastChoice::Auto;
+        self
+    }
+
     /// Makes the world as it is before the first step.
     ///
     /// # Errors
@@ -117,8 +137,8 @@ impl Scenario {
         let mut world = World::new(self.world.clone())?;
         let mut dice = Dice::new(self.world.seed ^ 0x000a_11ce);
         let publisher = world.add_host(HostConfig { hostile: None, ..self.host.clone() });
-        let (workload, key_seed) = (self.workload.clone(), self.key_seed);
-        world.at(Duration::ZERO, Deed::Publish { host: publisher, workload, key_seed });
+        let transmission = Box::new(self.transmission());
+        world.at(Duration::ZERO, Deed::Publish { host: publisher, transmission });
         for script in &self.hostile {
             let config = HostConfig { hostile: Some(script.clone()), ..self.host.clone() };
             world.at(Self::HOSTILE_JOIN, self.join(config));
@@ -146,9 +166,30 @@ impl Scenario {
         Ok(Report::of(&world, self.world.seed))
     }
 
-    fn join(&self, config: HostConfig) -> Deed {
-        let (name, playout_delay) = (self.workload.name.clone(), self.playout_delay);
-        Deed::Join { config: Box::new(config), name, playout_delay }
+    /// Returns the stream as its publisher is told to send it.
+    pub fn transmission(&self) -> Transmission {
+        Transmission {
+            workload: self.workload.clone(),
+            key_seed: self.key_seed,
+            multicast: self.multicast,
+            multicast_rate_max: Publication::MULTICAST_RATE_MAX,
+            unicast_max: self.unicast_max,
+        }
+    }
+
+    /// Returns what a viewer asks for; the world gives it its handle.
+    pub fn subscription(&self) -> Subscription {
+        Subscription {
+            multicast: self.multicast,
+            hold_down: self.hold_down,
+            waits: self.waits,
+            ..Subscription::new(STREAM, self.workload.name.clone(), self.playout_delay)
+        }
+    }
+
+    /// Returns the deed of one more viewer.
+    pub fn join(&self, config: HostConfig) -> Deed {
+        Deed::Join { config: Box::new(config), subscription: Box::new(self.subscription()) }
     }
 
     /// Draws small limits, a cable that is pulled for a while, and the end of the stream.

@@ -149,8 +149,7 @@ fn eight_viewers_cost_the_publisher_two_and_a_half_uploads_at_most() {
 fn a_late_joiner_need_not_wait_for_the_next_random_access_point() {
     let mut scenario = Scenario { duration: S * 12, ..Scenario::new(12, 4) };
     scenario.workload.video.iter_mut().for_each(|video| video.gop = S * 10);
-    let (name, playout_delay) = (scenario.workload.name.clone(), scenario.playout_delay);
-    let late = Deed::Join { config: Box::default(), name, playout_delay };
+    let late = scenario.join(HostConfig::default());
     scenario.deeds.push((S * 7, late));
     let report = run(&scenario);
     assert_complete(&report);
@@ -174,9 +173,9 @@ fn a_restarted_publisher_is_followed_to_its_new_run() {
     let scenario = Scenario { duration: S * 14, ..Scenario::new(14, 4) };
     let mut world = scenario.build().unwrap();
     let second = world.add_host(HostConfig::default());
-    let (workload, key_seed) = (scenario.workload.clone(), scenario.key_seed);
+    let transmission = Box::new(scenario.transmission());
     world.at(S * 5, Deed::Kill(PUBLISHER));
-    world.at(S * 7, Deed::Publish { host: second, workload, key_seed });
+    world.at(S * 7, Deed::Publish { host: second, transmission });
     world.run_until(scenario.duration);
     world.judge_end();
     let report = judged(Report::of(&world, scenario.world.seed));
@@ -251,13 +250,11 @@ fn an_old_epoch_is_not_believed() {
     let scenario = besieged(18, Script { replay: true, ..Script::default() });
     let mut world = scenario.build().unwrap();
     let second = world.add_host(HostConfig::default());
-    let (workload, key_seed) = (scenario.workload.clone(), scenario.key_seed);
-    let (name, playout_delay) = (workload.name.clone(), scenario.playout_delay);
+    let transmission = Box::new(scenario.transmission());
     world.at(S * 4, Deed::Kill(PUBLISHER));
-    world.at(S * 5, Deed::Publish { host: second, workload, key_seed });
+    world.at(S * 5, Deed::Publish { host: second, transmission });
     for at in [6, 7, 8] {
-        let (config, name) = (Box::default(), name.clone());
-        world.at(S * at, Deed::Join { config, name, playout_delay });
+        world.at(S * at, scenario.join(HostConfig::default()));
     }
     world.run_until(scenario.duration);
     world.judge_end();

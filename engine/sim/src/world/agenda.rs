@@ -2,9 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use swarmcast_core::ids::PathId;
 use swarmcast_core::node::Input;
 
 use crate::network::HostId;
@@ -33,6 +35,10 @@ pub(crate) enum Happening {
     ControlRetry { session: SessionId, from: Side, number: u64, message: Bytes, packets: usize, tries: u32 },
     /// A process is to be told something that its own drain brought about.
     Feed { host: HostId, input: Box<Input> },
+    /// A multicast datagram reached a receiver's access line.
+    ArriveMulticast { way: (HostId, HostId), path: PathId, source: SocketAddr, datagram: Bytes },
+    /// A multicast path that had run out of credit has some again.
+    RefillMulticast { host: HostId, path: PathId },
     /// The other side closed the session.
     CloseArrive { session: SessionId, to: Side },
     /// A session may have been silent for too long.

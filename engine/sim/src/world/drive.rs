@@ -67,6 +67,9 @@ impl World {
     /// Fills a path as far as its credit reaches, and plans the next try when that was not far enough.
     pub(super) fn fill(&mut self, host: HostId, path: PathId) {
         let (at, transport) = (self.now, self.config.transport);
+        if self.network.lan.has(host, path) {
+            return self.fill_multicast(host, path);
+        }
         let target = self.host_mut(host);
         let now = target.clock.now(at);
         let Some((id, side)) = target.paths.get(&path).copied() else {
@@ -144,10 +147,25 @@ impl World {
                 self.trace.note((self.now, host), "announce", 0, names.as_bytes(), String::new);
                 self.announce(host, announcement);
             }
-            Action::OpenMulticast { .. }
-            | Action::RejoinMulticast { .. }
-            | Action::CloseMulticast { .. }
-            | Action::Probe { .. } => {}
+            Action::OpenMulticast { channel, groups } => {
+                self.trace.note((self.now, host), "open multicast", u64::from(channel.0), &[], || {
+                    format!("{groups:?}")
+                });
+                self.open_multicast(host, channel, &groups);
+            }
+            Action::RejoinMulticast { path } => {
+                self.trace.note((self.now, host), "rejoin multicast", u64::from(path.0), &[], String::new);
+                self.network.lan.renew(self.now, host, path);
+            }
+            Action::CloseMulticast { channel } => {
+                let number = u64::from(channel.0);
+                self.trace.note((self.now, host), "close multicast", number, &[], String::new);
+                self.network.lan.close(host, channel);
+            }
+            Action::Probe { peer, .. } => {
+                self.trace.note((self.now, host), "probe", 0, &peer.0, String::new);
+                self.probe(host, peer);
+            }
         }
     }
 
@@ -249,7 +267,7 @@ pub(super) fn datagram_limit(
 }
 
 /// Says what a datagram is, for the textual trace.
-fn tell_datagram(datagram: &[u8]) -> String {
+pub(super) fn tell_datagram(datagram: &[u8]) -> String {
     match Datagram::decode(datagram) {
         Ok(Datagram::Header) => match BlockHeader::decode(datagram) {
             Ok((h, ..)) => {
@@ -266,11 +284,15 @@ fn tell_datagram(datagram: &[u8]) -> String {
 
 fn tell_input(input: &Input) -> String {
     match input {
-        Input::Datagram { path, datagram } => format!("{} {}", path.0, tell_datagram(datagram)),
+        Input::Datagram { path, datagram } | Input::Multicast { path, datagram, .. } => {
+            format!("{} {}", path.0, tell_datagram(datagram))
+        }
         Input::Control { path, message } => format!("{} {:?}", path.0, Control::decode(message)),
         Input::PathSample { path, sample } => format!("{} {sample:?}", path.0),
         Input::Connected { path, dialed, .. } => format!("{} dialed {dialed}", path.0),
-        Input::Disconnected { path } => path.0.to_string(),
+        Input::Disconnected { path } | Input::MulticastDown { path } => path.0.to_string(),
+        Input::MulticastUp { path, channel, .. } => format!("{} {channel:?}", path.0),
+        Input::Overflow { .. } | Input::Probed { .. } | Input::Network { .. } => format!("{input:?}"),
         _ => String::new(),
     }
 }

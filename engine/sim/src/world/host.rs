@@ -1,6 +1,6 @@
 //! A host of the world: a process, its clock, its paths and what waits for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -75,6 +75,10 @@ pub(crate) struct Host {
     pub(crate) is_hostile: bool,
     pub(crate) announced: Option<Announcement>,
     pub(crate) paths: BTreeMap<PathId, (SessionId, Side)>,
+    /// Multicast paths that wait for credit.
+    pub(crate) multicast_waits: BTreeSet<PathId>,
+    /// Whether its interface has lost its carrier.
+    pub(crate) unplugged: bool,
     next_path: u32,
     /// Number of the wake-up that counts, and when it is due on the host's clock.
     pub(crate) wake: (u64, Option<Now>),
@@ -128,6 +132,8 @@ impl Host {
             is_hostile: parts.is_hostile,
             announced: None,
             paths: BTreeMap::new(),
+            multicast_waits: BTreeSet::new(),
+            unplugged: false,
             next_path: 1,
             wake: (0, None),
             backlog: Backlog::default(),
@@ -162,13 +168,15 @@ impl Host {
 pub(crate) struct Backlog {
     inputs: VecDeque<Input>,
     datagram_bytes: usize,
+    overflowed: u64,
 }
 
 impl Backlog {
     /// Keeps an input; a datagram that finds the receive buffer full is lost.
     pub(crate) fn keep(&mut self, input: Input, buffer_bytes: usize) {
-        if let Input::Datagram { datagram, .. } = &input {
+        if let Input::Datagram { datagram, .. } | Input::Multicast { datagram, .. } = &input {
             if self.datagram_bytes + datagram.len() > buffer_bytes {
+                self.overflowed += 1;
                 return;
             }
             self.datagram_bytes += datagram.len();
@@ -176,8 +184,12 @@ impl Backlog {
         self.inputs.push_back(input);
     }
 
+    /// Returns what waited, behind word of what found no room.
     pub(crate) fn drain(&mut self) -> VecDeque<Input> {
-        self.datagram_bytes = 0;
-        std::mem::take(&mut self.inputs)
+        let mut waited = std::mem::take(self);
+        if waited.overflowed > 0 {
+            waited.inputs.push_front(Input::Overflow { datagrams: waited.overflowed });
+        }
+        waited.inputs
     }
 }

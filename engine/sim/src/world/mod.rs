@@ -4,6 +4,8 @@ mod agenda;
 mod discovery;
 mod drive;
 mod host;
+mod multicast;
+mod probe;
 mod script;
 mod sessions;
 #[cfg(test)]
@@ -20,8 +22,8 @@ use swarmcast_core::stats::StreamStats;
 use agenda::{Agenda, Happening};
 pub use host::HostConfig;
 use host::{Condition, Host, HostParts};
-pub use script::Deed;
 pub(crate) use script::STREAM;
+pub use script::{Deed, Transmission};
 
 use crate::clock::HostClock;
 use crate::dice::Dice;
@@ -46,6 +48,8 @@ pub struct WorldConfig {
     pub group: String,
     /// Links between any two hosts that have none of their own.
     pub link: LinkModel,
+    /// What a multicast datagram meets on its way to each receiver; the same as `link` when `None`.
+    pub multicast: Option<LinkModel>,
     /// The transport.
     pub transport: TransportModel,
     /// Clocks drift by at most this, parts per million, either way.
@@ -63,6 +67,7 @@ impl WorldConfig {
             seed,
             group: "world".to_owned(),
             link: LinkModel::default(),
+            multicast: None,
             transport: TransportModel::default(),
             drift_ppm_max: 50,
             wall_skew_max: Duration::from_millis(500),
@@ -100,7 +105,11 @@ impl World {
             dice: Dice::new(config.seed),
             now: Duration::ZERO,
             agenda: Agenda::default(),
-            network: Network::new(config.link, config.transport.overhead_bytes),
+            network: Network::new(
+                config.link,
+                config.multicast.unwrap_or(config.link),
+                config.transport.overhead_bytes,
+            ),
             hosts: Vec::new(),
             by_peer: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -209,6 +218,10 @@ impl World {
         self.network.sent_by(host)
     }
 
+    pub(crate) fn multicast_by(&self, host: HostId) -> Traffic {
+        self.network.lan.sent_by(host)
+    }
+
     fn add_process(&mut self, config: &HostConfig, seed: HostSeed, process: Box<dyn Process>) -> HostId {
         let id = self.network.add_host(config.up, config.down);
         self.by_peer.insert(seed.peer, id);
@@ -222,6 +235,7 @@ impl World {
             oracle: seed.oracle,
         }));
         self.feed(id, Input::WallClock(seed.clock.wall(self.now)));
+        self.feed(id, Input::Network { up: true });
         for peer in &config.peers {
             self.name_peer(id, *peer);
         }
@@ -258,6 +272,10 @@ impl World {
             Happening::ControlRetry { session, from, number, message, packets, tries } => {
                 self.send_control_packets(session, from, (number, message), packets, tries);
             }
+            Happening::ArriveMulticast { way, path, source, datagram } => {
+                self.arrive_multicast(way, path, source, datagram);
+            }
+            Happening::RefillMulticast { host, path } => self.refill_multicast(host, path),
             Happening::CloseArrive { session, to } => self.close_end(session, to),
             Happening::Silence { session, since } => self.judge_silence(session, since),
             Happening::Sample { host } => self.sample(host),

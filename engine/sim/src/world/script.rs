@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use swarmcast_core::ids::{Epoch, StreamHandle};
+use swarmcast_core::multicast::MulticastChoice;
 use swarmcast_core::node::{Command, Input, Publication, Subscription};
 
 use super::World;
 use super::agenda::Happening;
 use super::host::{Broadcast, Condition, HostConfig};
+use crate::lan::{Blockade, Whom};
 use crate::link::LinkModel;
-use crate::network::HostId;
+use crate::network::{Between, Firewall, HostId};
 use crate::oracle::SubscriptionOracle;
 use crate::workload::{Source, Workload};
 
@@ -20,18 +22,40 @@ const LEAVE_POLLS_MAX: u32 = 300;
 /// Handle of the one stream that a host publishes or watches.
 pub(crate) const STREAM: StreamHandle = StreamHandle(1);
 
+/// A stream as its publisher is told to send it.
+#[derive(Clone, Debug)]
+pub struct Transmission {
+    /// What is sent.
+    pub workload: Workload,
+    /// Seed of the stream key; equal ones make it another run of the same stream.
+    pub key_seed: [u8; 32],
+    /// Whether and where it is multicast.
+    pub multicast: MulticastChoice,
+    /// Most bits a second by multicast.
+    pub multicast_rate_max: u64,
+    /// Most viewers that may have all of it pushed.
+    pub unicast_max: usize,
+}
+
 /// A deed of the script.
 #[derive(Clone, Debug)]
 pub enum Deed {
-    /// Starts a stream and its source; equal `key_seed`s make it another run of the same stream.
+    /// Starts a stream and its source.
     Publish {
         /// The publisher.
         host: HostId,
-        /// What it sends.
-        workload: Workload,
-        /// Seed of the stream key.
-        key_seed: [u8; 32],
+        /// The stream.
+        transmission: Box<Transmission>,
     },
+    /// Adds a host that publishes at once.
+    Serve {
+        /// The new host.
+        config: Box<HostConfig>,
+        /// The stream.
+        transmission: Box<Transmission>,
+    },
+    /// Lets a publisher's source send nothing for a while; its media time stands still.
+    PauseSource(HostId, Duration),
     /// Stops the source and ends the stream.
     End {
         /// The publisher.
@@ -41,10 +65,8 @@ pub enum Deed {
     Subscribe {
         /// The viewer.
         host: HostId,
-        /// The stream's name.
-        name: String,
-        /// How long to wait for missing blocks.
-        playout_delay: Duration,
+        /// What it watches; the world gives it its handle.
+        subscription: Box<Subscription>,
     },
     /// Ends the subscription.
     Unsubscribe {
@@ -55,11 +77,11 @@ pub enum Deed {
     Join {
         /// The new host.
         config: Box<HostConfig>,
-        /// The stream's name.
-        name: String,
-        /// How long to wait for missing blocks.
-        playout_delay: Duration,
+        /// What it watches; the world gives it its handle.
+        subscription: Box<Subscription>,
     },
+    /// Gives the node of a viewer a command.
+    Command(HostId, Command),
     /// Ends everything on a host in good order, and then its process.
     Leave(HostId),
     /// Ends a process without a word.
@@ -72,26 +94,51 @@ pub enum Deed {
     PauseBusiest(Duration),
     /// Goes on after a pause.
     Resume(HostId),
-    /// Pulls a host's cable, or plugs it in again.
+    /// Cuts a host off somewhere behind the switch, or joins it again: its interface keeps its carrier.
     Cut(HostId, bool),
+    /// Pulls a host's cable, or plugs it in again.
+    Unplug(HostId, bool),
     /// Cuts two hosts off from each other, or joins them again.
     CutPair(HostId, HostId, bool),
     /// Changes the link between two hosts.
     SetLink(HostId, HostId, LinkModel),
+    /// Changes what multicast datagrams meet on their way to each receiver.
+    SetMulticast(LinkModel),
+    /// Keeps multicast from one host or from all.
+    BlockMulticast(Whom, Blockade),
+    /// Makes a host's next `datagrams` that are longer than so many bytes reach nobody by multicast.
+    DropMulticast {
+        /// The sender.
+        host: HostId,
+        /// How many.
+        datagrams: u32,
+        /// Shorter ones pass.
+        longer_than: usize,
+    },
+    /// Keeps membership queries from hosts: memberships end after that time unless they are renewed. `None` ends it.
+    StopQueries(Whom, Option<Duration>),
+    /// Changes what a firewall does to sessions and probes.
+    SetFirewall(Between, Firewall),
 }
 
 impl World {
     /// Does a deed now.
     pub(super) fn perform(&mut self, deed: Deed) {
         match deed {
-            Deed::Publish { host, workload, key_seed } => self.publish(host, workload, key_seed),
-            Deed::End { host } => self.end(host),
-            Deed::Subscribe { host, name, playout_delay } => self.subscribe(host, name, playout_delay),
-            Deed::Unsubscribe { host } => self.unsubscribe(host),
-            Deed::Join { config, name, playout_delay } => {
+            Deed::Publish { host, transmission } => self.publish(host, *transmission),
+            Deed::Serve { config, transmission } => {
                 let host = self.add_host(*config);
-                self.subscribe(host, name, playout_delay);
+                self.publish(host, *transmission);
             }
+            Deed::PauseSource(host, span) => self.pause_source(host, span),
+            Deed::End { host } => self.end(host),
+            Deed::Subscribe { host, subscription } => self.subscribe(host, *subscription),
+            Deed::Unsubscribe { host } => self.unsubscribe(host),
+            Deed::Join { config, subscription } => {
+                let host = self.add_host(*config);
+                self.subscribe(host, *subscription);
+            }
+            Deed::Command(host, command) => self.feed(host, Input::Command(command)),
             Deed::Leave(host) => {
                 self.unsubscribe(host);
                 self.end(host);
@@ -110,15 +157,38 @@ impl World {
                 }
             }
             Deed::Resume(host) => self.resume(host),
+            fault => self.perform_fault(fault),
+        }
+    }
+
+    /// Changes the network.
+    fn perform_fault(&mut self, fault: Deed) {
+        match fault {
             Deed::Cut(host, cut) => {
                 self.network.set_cut(host, cut);
                 self.disturb(&[host], cut);
+            }
+            Deed::Unplug(host, unplugged) => {
+                self.network.set_cut(host, unplugged);
+                self.unplug(host, unplugged);
+                self.disturb(&[host], unplugged);
             }
             Deed::CutPair(a, b, cut) => {
                 self.network.set_pair_cut(a, b, cut);
                 self.disturb(&[a, b], cut);
             }
             Deed::SetLink(a, b, model) => self.network.set_link(a, b, model),
+            Deed::SetMulticast(model) => self.network.lan.set_model(model),
+            Deed::BlockMulticast(whom, blockade) => self.network.lan.block(whom, blockade),
+            Deed::DropMulticast { host, datagrams, longer_than } => {
+                self.network.lan.doom(host, datagrams, longer_than);
+            }
+            Deed::StopQueries(whom, lifetime) => self.network.lan.stop_queries(self.now, whom, lifetime),
+            Deed::SetFirewall(between, firewall) => {
+                self.network.set_firewall(between, firewall);
+                self.survey_sessions();
+            }
+            _ => {}
         }
     }
 
@@ -158,7 +228,8 @@ impl World {
         self.stop(host, true);
     }
 
-    fn publish(&mut self, host: HostId, workload: Workload, key_seed: [u8; 32]) {
+    fn publish(&mut self, host: HostId, transmission: Transmission) {
+        let Transmission { workload, key_seed, multicast, multicast_rate_max, unicast_max } = transmission;
         let at = self.now;
         let salt = self.dice.below(u64::MAX);
         let target = self.host_mut(host);
@@ -168,7 +239,12 @@ impl World {
         target.publications.push(STREAM);
         target.source = Some(Broadcast { handle: STREAM, source: Source::new(workload, salt), began });
         self.ledger.open(host, STREAM, epoch, catalogue.clone(), salt, at);
-        let publication = Publication::new(STREAM, catalogue, key_seed, epoch);
+        let publication = Publication {
+            multicast,
+            multicast_rate_max,
+            unicast_max,
+            ..Publication::new(STREAM, catalogue, key_seed, epoch)
+        };
         self.feed(host, Input::Command(Command::Publish(Box::new(publication))));
         self.agenda.plan(at, Happening::Emit { host });
     }
@@ -183,10 +259,21 @@ impl World {
         }
     }
 
-    fn subscribe(&mut self, host: HostId, name: String, playout_delay: Duration) {
+    /// Shifts the source's time; the turn that is planned already finds nothing due and plans the next.
+    fn pause_source(&mut self, host: HostId, span: Duration) {
         let at = self.now;
+        if let Some(broadcast) = &mut self.host_mut(host).source {
+            broadcast.began = broadcast.began.after(span);
+            if let Some(run) = self.ledger.run_of(host) {
+                run.silences.push((at, at + span));
+            }
+        }
+    }
+
+    fn subscribe(&mut self, host: HostId, subscription: Subscription) {
+        let (at, playout_delay) = (self.now, subscription.playout_delay);
+        let subscription = Subscription { handle: STREAM, ..subscription };
         self.host_mut(host).subscriptions.push(SubscriptionOracle::new(STREAM, playout_delay, at));
-        let subscription = Subscription::new(STREAM, name, playout_delay);
         self.feed(host, Input::Command(Command::Subscribe(Box::new(subscription))));
     }
 
@@ -213,6 +300,7 @@ impl World {
         target.source = None;
         target.announced = None;
         target.backlog.drain();
+        self.network.lan.forget(host);
         if let Some(run) = self.ledger.run_of(host).filter(|run| run.ended.is_none()) {
             run.vanished = Some(at);
         }

@@ -219,7 +219,7 @@ impl World {
         let Some(session) = self.sessions.get(&id) else { return };
         let way = session.way(side);
         self.agenda.plan(self.now, Happening::CloseArrive { session: id, to: side });
-        if self.network.reachable(way.0, way.1) {
+        if self.network.connects(way.0, way.1) {
             let at = self.now + self.network.round_trip_min(way.0, way.1) / 2;
             self.agenda.plan(at, Happening::CloseArrive { session: id, to: side.other() });
         } else {
@@ -248,7 +248,7 @@ impl World {
             let Some(session) = self.sessions.get(&id) else { continue };
             let (a, b) = session.way(Side::Dialer);
             let speaks =
-                self.network.reachable(a, b) && self.host(a).is_running() && self.host(b).is_running();
+                self.network.connects(a, b) && self.host(a).is_running() && self.host(b).is_running();
             if speaks {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.silent_since = None;
@@ -289,7 +289,7 @@ impl World {
     }
 
     /// Feeds an input as a happening of its own, so that no node is called from within its own drain.
-    fn feed_later(&mut self, host: HostId, input: Input) {
+    pub(super) fn feed_later(&mut self, host: HostId, input: Input) {
         self.agenda.plan(self.now, Happening::Feed { host, input: Box::new(input) });
     }
 
