@@ -95,6 +95,7 @@ impl Node {
         }
         session.paced_until = None;
 
+        session.outbox.shed_stale(now, session.pace.rate());
         while session.outbox.has_media() && left >= session.datagram_bytes_max {
             if session.pace.allowance(now) == 0 {
                 session.paced_until = Some(session.pace.next_timeout(now));

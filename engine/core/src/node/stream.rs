@@ -256,8 +256,8 @@ impl RateMeter {
         }
     }
 
-    /// Returns bytes a second, 0 in the first second.
+    /// Returns bytes a second; in the first second, what has come of it.
     pub(super) fn rate(&self) -> f64 {
-        self.rate
+        if self.rate == 0.0 { self.bytes as f64 } else { self.rate }
     }
 }

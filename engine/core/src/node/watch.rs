@@ -14,13 +14,16 @@ use crate::health::CloseCause;
 use crate::ids::{BlockId, Epoch, Now, PathId, StreamHandle, StreamKey, StreamTag, Stripe};
 use crate::playout::{Delivery, Playout, View};
 use crate::schedule::PullSource;
-use crate::seal::EpochKeys;
+use crate::seal::{EpochKeys, VerifiedHeader};
 use crate::session::{Remote, Session};
 use crate::window::Window;
 use crate::wire::{Control, Datagram, StripeMask, SubscribeFrom, WANTS_MAX, Want};
 
 /// How often missing parts are looked through while there are some.
 pub(super) const PULL_PERIOD: Duration = Duration::from_millis(4);
+/// Longest pause in the arrival of a random-access point: a push that began goes on, so the rest is lost. Behind a full
+/// path a push may begin a quarter of a second late; waited for once more at its end, repair would come too late.
+const PAUSE_MAX: Duration = Duration::from_millis(60);
 /// Most blocks looked through at a time.
 const HOLES_MAX: usize = 256;
 /// How often a stripe without supplier is looked after.
@@ -325,7 +328,11 @@ impl Node {
         let mut any = false;
         for (block, slot) in stream.window.holes(from).take(HOLES_MAX) {
             any = true;
-            let patience = if vacant && slot.header().is_none() { PULL_PERIOD } else { tolerance };
+            let patience = match slot.header().map(VerifiedHeader::header) {
+                None if vacant => PULL_PERIOD,
+                Some(header) if header.random_access || header.continues => tolerance.min(PAUSE_MAX),
+                _ => tolerance,
+            };
             if block > front || slot.touched().after(patience) > now {
                 continue;
             }

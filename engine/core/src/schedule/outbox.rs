@@ -12,6 +12,8 @@ use crate::wire::Want;
 const CONTROL_MAX: usize = 128;
 /// Most blocks that wait in one queue: 16 s of an ordinary stream.
 const PARCELS_MAX: usize = 2048;
+/// Bytes of a datagram that carries one part of a block: a shard and its head.
+const PART_BYTES: f64 = 1040.0;
 
 /// Parts of one block that wait to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,11 @@ pub(crate) struct Parcel {
 }
 
 impl Parcel {
+    /// Returns what its parts take on the way, bytes.
+    fn bytes(&self) -> f64 {
+        f64::from(self.word.count_ones()) * PART_BYTES
+    }
+
     fn shed(&self) -> Shed {
         Shed { tag: self.tag, block: self.block, word: self.word }
     }
@@ -76,6 +83,8 @@ pub(crate) struct Outbox {
     catch_up: VecDeque<Parcel>,
     pulled: [VecDeque<Parcel>; 3],
     pushed: [VecDeque<Parcel>; 3],
+    /// The block of reference pictures that was last sent from.
+    sending: Option<(StreamTag, BlockId)>,
     /// Whether pictures are shed up to the next random-access point.
     broken: bool,
     /// What was dropped and is not yet told.
@@ -140,17 +149,21 @@ impl Outbox {
         self.pushed.iter_mut().for_each(|queue| queue.retain(&mut wanted));
     }
 
-    /// Returns the next part that is due; what cannot be of use any longer is dropped.
+    /// Returns the next part that is due; what has expired is dropped.
     pub(crate) fn pop_media(&mut self, now: Now) -> Option<Due> {
-        self.shed_stale(now);
         for priority in 0..3 {
             if priority == 1
                 && let Some(due) = pop(&mut self.catch_up, now, true, &mut self.shed)
             {
                 return Some(due);
             }
-            let due = pop(&mut self.pulled[priority], now, true, &mut self.shed);
-            if let Some(due) = due.or_else(|| pop(&mut self.pushed[priority], now, false, &mut self.shed)) {
+            if let Some(due) = pop(&mut self.pulled[priority], now, true, &mut self.shed) {
+                return Some(due);
+            }
+            if let Some(due) = pop(&mut self.pushed[priority], now, false, &mut self.shed) {
+                if priority == Priority::Reference as usize {
+                    self.sending = Some((due.tag, due.block));
+                }
                 return Some(due);
             }
         }
@@ -162,28 +175,60 @@ impl Outbox {
         std::mem::take(&mut self.shed)
     }
 
-    /// Sheds in whole runs. What nothing refers to goes when it waited for a third of the receiver's patience;
-    /// reference pictures then in favour of a newer random-access point, and after two thirds without one, up to the
-    /// next: a large first picture leaves room for those behind it. Sound and data go only when they have expired.
-    fn shed_stale(&mut self, now: Now) {
+    /// Sheds in whole runs what a path of `rate` bytes a second has no room for. What nothing refers to goes when it
+    /// waited for a third of the receiver's patience; reference pictures then in favour of a newer random-access
+    /// point, and after two thirds without one, up to the next: a large first picture leaves room for those behind
+    /// it. Sound and data go only when they have expired.
+    ///
+    /// The picture at a random-access point keeps its room: what waits before it goes as soon as it would not be out
+    /// in half the receiver's patience otherwise, and once begun it gives way to nothing; the other half is left to
+    /// the repair of losses. So each group of pictures shows at least its first where the path can carry that.
+    pub(crate) fn shed_stale(&mut self, now: Now, rate: f64) {
         let waits = |parcel: &Parcel, thirds: u32| now.since(parcel.queued) > parcel.patience() * thirds / 3;
+        let (start, begun) = (self.crowded_random_access(now, rate), self.begun_random_access());
         let Self { pulled, pushed: [essential, reference, disposable], shed, .. } = self;
+        let [_, pulled_reference, pulled_disposable] = pulled;
         drop_all(essential, shed, |parcel| parcel.expires <= now);
         keep_headers(disposable, essential, |parcel| waits(parcel, 1));
         drop_all(disposable, shed, |parcel| waits(parcel, 1));
-        let Some(front) = reference.front().copied().filter(|parcel| waits(parcel, 1)) else { return };
-        let newest = reference.iter().rposition(|parcel| parcel.begins).filter(|at| *at > 0);
-        if let Some(start) = newest.map(|at| reference[at]) {
+        let Some(front) = reference.front().copied() else { return };
+        if let Some(start) = start {
             let older = |parcel: &Parcel| parcel.tag == start.tag && parcel.block < start.block;
-            let [_, pulled_reference, pulled_disposable] = pulled;
-            for queue in [reference, disposable, pulled_reference, pulled_disposable] {
-                drop_all(queue, shed, older);
+            drop_all(reference, shed, |parcel| older(parcel) && begun.is_none_or(|last| parcel.block > last));
+            drop_all(disposable, shed, older);
+            for queue in [pulled_reference, pulled_disposable] {
+                drop_all(queue, shed, |parcel| older(parcel) && !parcel.random_access);
             }
         } else if waits(&front, 2) {
             drop_all(reference, shed, |parcel| !parcel.random_access);
             drop_all(disposable, shed, |_| true);
             self.broken = true;
         }
+    }
+
+    /// Returns the newest random-access point that waits behind others, when those have waited for a third of the
+    /// receiver's patience or leave it less than half of that.
+    fn crowded_random_access(&self, now: Now, rate: f64) -> Option<Parcel> {
+        let [essential, reference, _] = &self.pushed;
+        let at = reference.iter().rposition(|parcel| parcel.begins).filter(|at| *at > 0)?;
+        let (front, start) = (reference.front()?, reference[at]);
+        let picture = reference.iter().skip(at).take_while(|parcel| parcel.random_access);
+        let before = self.catch_up.iter().chain(&self.pulled[0]).chain(&self.pulled[1]).chain(essential);
+        let bytes: f64 = before.chain(reference.iter().take(at)).chain(picture).map(Parcel::bytes).sum();
+        let done = now.after(Duration::from_secs_f64((bytes / rate.max(1.0)).min(60.0)));
+        let crowded =
+            now.since(front.queued) > front.patience() / 3 || done > start.queued.after(start.patience() / 2);
+        if crowded { Some(start) } else { None }
+    }
+
+    /// Returns the last block of the random-access point at the front, when parts of it have been sent.
+    fn begun_random_access(&self) -> Option<BlockId> {
+        let reference = &self.pushed[Priority::Reference as usize];
+        let front = reference.front().filter(|parcel| parcel.random_access)?;
+        let begun = !front.begins || self.sending == Some((front.tag, front.block));
+        let rest = reference.iter().skip(1).take_while(|parcel| parcel.random_access && !parcel.begins);
+        let last = rest.last().unwrap_or(front);
+        if begun { Some(last.block) } else { None }
     }
 }
 
@@ -228,3 +273,5 @@ fn pop(queue: &mut VecDeque<Parcel>, now: Now, pulled: bool, shed: &mut Vec<Shed
     }
     None
 }
+#[cfg(test)]
+mod tests;

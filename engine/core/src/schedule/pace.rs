@@ -93,7 +93,8 @@ impl Pace {
             self.growth = GROWTH;
         } else if sample.rtt > self.rtt_floor + DELAY_MAX {
             let factor = if self.growth > GROWTH { 0.5 } else { 0.85 };
-            self.rate = (self.rate * factor).max(floor.min(self.rate));
+            // Below its share, which it may be before the stream's rate is known, it rises beside the other flow.
+            self.rate = (self.rate * factor).max(floor.min(self.rate * GROWTH));
             self.depth = self.rate * BURST_TIME;
             self.growth = GROWTH;
         } else if self.limited {
@@ -101,6 +102,11 @@ impl Pace {
             self.depth = (self.depth * self.growth).min(BURST).max(self.rate * BURST_TIME);
         }
         self.limited = false;
+    }
+
+    /// Returns what may leave in the long run, bytes a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate
     }
 
     /// Returns how many bytes may leave.

@@ -1,0 +1,109 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+const TAG: StreamTag = StreamTag([7; 4]);
+const PATIENCE: Duration = Duration::from_secs(1);
+/// 600 parts a second.
+const RATE: f64 = 600.0 * PART_BYTES;
+
+fn at(ms: u64) -> Now {
+    Now(ms * 1_000)
+}
+
+/// A picture of `parts` parts, in one block.
+fn picture(block: u64, parts: u32, queued: Now, random_access: bool) -> Parcel {
+    let word = (1 << parts) - 1;
+    let (begins, expires) = (random_access, queued.after(PATIENCE));
+    Parcel { tag: TAG, block: BlockId(block), word, queued, expires, begins, random_access }
+}
+
+/// A random-access point of `blocks` blocks of 60 parts.
+fn push_random_access(outbox: &mut Outbox, first: u64, blocks: u64, queued: Now) {
+    for block in first..first + blocks {
+        let parcel = Parcel { begins: block == first, ..picture(block, 60, queued, true) };
+        outbox.push(parcel, Priority::Reference);
+    }
+}
+
+/// Sends at [`RATE`] for a while; returns how many parts of each block went out.
+fn run(outbox: &mut Outbox, ms: std::ops::Range<u64>) -> BTreeMap<u64, u32> {
+    let (mut sent, mut credit) = (BTreeMap::new(), 0.0);
+    for now in ms.map(at) {
+        outbox.shed_stale(now, RATE);
+        credit += RATE / PART_BYTES / 1_000.0;
+        while credit >= 1.0
+            && let Some(due) = outbox.pop_media(now)
+        {
+            credit -= 1.0;
+            *sent.entry(due.block.0).or_default() += 1;
+        }
+    }
+    sent
+}
+
+#[test]
+fn pictures_give_way_to_a_random_access_point_that_would_be_late() {
+    let mut outbox = Outbox::default();
+    (0..10).for_each(|block| outbox.push(picture(block, 20, at(0), false), Priority::Reference));
+    // 333 ms wait before it, it takes 400: with both it would be out after 733, past half its second.
+    push_random_access(&mut outbox, 10, 4, at(1));
+    let sent = run(&mut outbox, 1..500);
+    assert_eq!(sent.keys().copied().collect::<Vec<_>>(), [10, 11, 12, 13]);
+    assert!(sent.values().all(|parts| *parts == 60), "{sent:?}");
+    assert_eq!(outbox.take_shed().len(), 10, "and the neighbour is told");
+}
+
+#[test]
+fn pictures_stay_where_a_random_access_point_has_time() {
+    let mut outbox = Outbox::default();
+    (0..9).for_each(|block| outbox.push(picture(block, 20, at(0), false), Priority::Reference));
+    push_random_access(&mut outbox, 9, 1, at(1));
+    let sent = run(&mut outbox, 1..500);
+    assert_eq!(sent.len(), 10, "{sent:?}");
+    assert!(outbox.take_shed().is_empty());
+}
+
+#[test]
+fn a_random_access_point_once_begun_is_finished_before_a_newer_one() {
+    let mut outbox = Outbox::default();
+    push_random_access(&mut outbox, 0, 5, at(0));
+    let mut sent = run(&mut outbox, 0..200);
+    outbox.push(picture(5, 20, at(200), false), Priority::Reference);
+    outbox.push_pulled(picture(2, 1, at(200), true), Priority::Reference);
+    push_random_access(&mut outbox, 6, 5, at(400));
+    for (block, parts) in run(&mut outbox, 400..1_300) {
+        *sent.entry(block).or_default() += parts;
+    }
+    let whole =
+        |first: u64| (first..first + 5).all(|block| sent.get(&block).is_some_and(|parts| *parts >= 60));
+    assert!(whole(0) && whole(6), "{sent:?}");
+    assert!(!sent.contains_key(&5), "what lies between gives way: {sent:?}");
+}
+
+#[test]
+fn a_random_access_point_that_waits_gives_way_to_a_newer_one() {
+    let mut outbox = Outbox::default();
+    push_random_access(&mut outbox, 0, 4, at(0));
+    push_random_access(&mut outbox, 4, 4, at(0));
+    push_random_access(&mut outbox, 8, 4, at(0));
+    let mut sent = run(&mut outbox, 0..1);
+    assert!(sent.is_empty(), "none is begun before the newest is known");
+    sent = run(&mut outbox, 1..600);
+    assert_eq!(sent.keys().copied().collect::<Vec<_>>(), [8, 9, 10, 11], "{sent:?}");
+}
+
+#[test]
+fn sound_is_kept_and_told_pictures_wait_for_the_next_random_access_point() {
+    let mut outbox = Outbox::default();
+    (0..60).for_each(|block| outbox.push(picture(block, 20, at(0), false), Priority::Reference));
+    outbox.push(picture(60, 1, at(0), false), Priority::Essential);
+    run(&mut outbox, 0..700);
+    assert!(!outbox.take_shed().is_empty());
+    outbox.push(picture(61, 1, at(700), false), Priority::Reference);
+    outbox.push(picture(62, 1, at(700), false), Priority::Essential);
+    outbox.push(picture(63, 1, at(700), true), Priority::Reference);
+    outbox.push(picture(64, 1, at(700), false), Priority::Reference);
+    let sent = run(&mut outbox, 700..800);
+    assert_eq!(sent.keys().copied().collect::<Vec<_>>(), [62, 63, 64]);
+}
