@@ -14,7 +14,7 @@ fn main() {
         let (unit, mut plain) = (unit(bytes), Vec::new());
         RecordWriter::new().put(&unit, &mut plain);
         plain.extend_from_slice(&unit.payload);
-        let sealed = sealer.seal(header(9), &plain);
+        let sealed = sealer.seal(header(9), &plain, 0);
         group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {

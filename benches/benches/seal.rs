@@ -13,7 +13,7 @@ fn main() {
         let plain = vec![7; shards * SHARD_PLAIN_BYTES];
         group.throughput(Throughput::Bytes(plain.len() as u64));
         group.bench_function(format!("block_of_{shards}"), |bencher| {
-            bencher.iter(|| sealer.seal(header(9), &plain));
+            bencher.iter(|| sealer.seal(header(9), &plain, 0));
         });
     }
     group.finish();

@@ -70,5 +70,5 @@ pub fn header(block: u64) -> BlockHeader {
 
 /// Seals a block of `shards` full shards.
 pub fn block(sealer: &Sealer, number: u64, shards: usize) -> SealedBlock {
-    sealer.seal(header(number), &vec![7; shards * SHARD_PLAIN_BYTES])
+    sealer.seal(header(number), &vec![7; shards * SHARD_PLAIN_BYTES], 0)
 }

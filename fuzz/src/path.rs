@@ -142,7 +142,7 @@ fn seal(block: u64, continues: bool, priority: Priority, plain: &[u8]) -> Sealed
         media_time: MediaTime(0),
         leaves: Vec::new(),
     };
-    FORGE.sealer.seal(header, plain)
+    FORGE.sealer.seal(header, plain, 0)
 }
 
 /// Carries a block as bytes, verifies it, and gives it to the joiner.

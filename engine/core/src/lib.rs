@@ -18,6 +18,7 @@ pub mod ids;
 mod member;
 pub mod multicast;
 pub mod node;
+pub mod parity;
 mod playout;
 mod schedule;
 pub mod seal;

@@ -12,9 +12,11 @@ use ring::hkdf;
 use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
 use crate::ids::{Epoch, FragmentId, GroupId, PeerId, StreamKey, StreamTag};
+use crate::parity;
 use crate::wire::{
-    Beacon, BlockHeader, DecodeError, FragmentView, LEAF_BYTES, Leaf, Offer, REPORT_CODE_BYTES, Report,
-    SHARD_PLAIN_BYTES, SIGNATURE_BYTES, TAG_BYTES, decode_catalogue, encode_catalogue, encode_fragment,
+    Beacon, BlockHeader, DecodeError, FRAGMENT_HEAD_BYTES_MAX, FragmentView, LEAF_BYTES, Leaf, Offer,
+    REPORT_CODE_BYTES, Report, SHARD_PLAIN_BYTES, SHARDS_MAX, SIGNATURE_BYTES, TAG_BYTES, decode_catalogue,
+    encode_catalogue, encode_fragment, peek_tag,
 };
 
 const BLOCK_CONTEXT: &[u8] = b"swarmcast 1 block";
@@ -218,12 +220,13 @@ impl Sealer {
         &self.keys
     }
 
-    /// Cuts a block's plaintext into shards, seals them, and signs the header. Counts, last length and leaves of
-    /// `header` are filled in here. `plain` has 1 to 62 * 1,008 bytes.
-    pub fn seal(&self, mut header: BlockHeader, plain: &[u8]) -> SealedBlock {
+    /// Cuts a block's plaintext into shards, seals them, adds `parity` shards over what was sealed, as many as the block
+    /// has room for, and signs the header. A block of one shard travels in its header's datagram and has no parity.
+    /// Counts, last length and leaves of `header` are filled in here. `plain` has 1 to 62 * 1,008 bytes.
+    pub fn seal(&self, mut header: BlockHeader, plain: &[u8], parity: u8) -> SealedBlock {
         let count = plain.len().div_ceil(SHARD_PLAIN_BYTES);
         header.data = count as u8;
-        header.parity = 0;
+        header.parity = if count == 1 { 0 } else { parity.min(SHARDS_MAX.saturating_sub(count) as u8) };
         header.last_shard_bytes = (plain.len() - (count - 1) * SHARD_PLAIN_BYTES + TAG_BYTES) as u16;
         header.leaves.clear();
         if count == 1 {
@@ -231,10 +234,10 @@ impl Sealer {
             self.seal_shard(FragmentId { block: header.block, index: 0 }, &mut shard, 0);
             return SealedBlock { header: self.sign_header(header, &shard), fragments: Vec::new() };
         }
-        let mut fragments = Vec::with_capacity(count);
+        let mut fragments = Vec::with_capacity(usize::from(header.shards()));
         for (index, shard) in plain.chunks(SHARD_PLAIN_BYTES).enumerate() {
             let id = FragmentId { block: header.block, index: index as u8 };
-            let mut datagram = Vec::with_capacity(16 + shard.len() + TAG_BYTES);
+            let mut datagram = Vec::with_capacity(FRAGMENT_HEAD_BYTES_MAX + shard.len() + TAG_BYTES);
             encode_fragment(self.keys.tag, id, &mut datagram);
             let shard_at = datagram.len();
             datagram.extend_from_slice(shard);
@@ -242,6 +245,7 @@ impl Sealer {
             header.leaves.push(leaf(&datagram[shard_at..]));
             fragments.push(VerifiedFragment { id, datagram: datagram.into(), shard_at });
         }
+        self.add_parity(&mut header, &mut fragments);
         SealedBlock { header: self.sign_header(header, &[]), fragments }
     }
 
@@ -273,6 +277,17 @@ impl Sealer {
         offer.encode_signed(&mut signed);
         offer.signature = self.signing.sign(&self.keys.message(OFFER_CONTEXT, &signed)).to_bytes();
         Ok(offer)
+    }
+
+    fn add_parity(&self, header: &mut BlockHeader, fragments: &mut Vec<VerifiedFragment>) {
+        let data: Vec<&[u8]> = fragments.iter().map(VerifiedFragment::shard).collect();
+        // Fails only for more shards than a block has.
+        let made = parity::encode(&data, usize::from(header.parity)).unwrap_or_default();
+        for (index, shard) in (header.data..).zip(&made) {
+            header.leaves.push(leaf(shard));
+            let id = FragmentId { block: header.block, index };
+            fragments.push(VerifiedFragment::encode(self.keys.tag, id, shard));
+        }
     }
 
     fn seal_shard(&self, id: FragmentId, buffer: &mut Vec<u8>, at: usize) {
@@ -311,7 +326,7 @@ impl std::fmt::Debug for Sealer {
 pub struct SealedBlock {
     /// The signed header, with the only shard in it when there is one only.
     pub header: VerifiedHeader,
-    /// The shards of a block of two or more.
+    /// The shards of a block of two or more, parity behind data.
     pub fragments: Vec<VerifiedFragment>,
 }
 
@@ -357,6 +372,21 @@ impl VerifiedHeader {
             _ => Err(VerifyError::Leaf),
         }
     }
+
+    /// Makes the fragment of a shard that parity gave back, the same bytes as the publisher's; `shard` may be padded.
+    ///
+    /// # Errors
+    /// [`VerifyError::Foreign`] when the block has no such shard, [`VerifyError::Leaf`] when it is another one: parity that
+    /// was signed and is none.
+    pub fn rebuild(&self, index: u8, shard: &[u8]) -> Result<VerifiedFragment, VerifyError> {
+        let named = self.header.leaves.get(usize::from(index)).ok_or(VerifyError::Foreign)?;
+        let tag = peek_tag(&self.datagram).ok_or(VerifyError::Foreign)?;
+        let shard = shard.get(..self.header.shard_bytes(index)).ok_or(VerifyError::Leaf)?;
+        if leaf(shard) != *named {
+            return Err(VerifyError::Leaf);
+        }
+        Ok(VerifiedFragment::encode(tag, FragmentId { block: self.header.block, index }, shard))
+    }
 }
 
 /// A fragment whose hash a verified header names.
@@ -368,6 +398,14 @@ pub struct VerifiedFragment {
 }
 
 impl VerifiedFragment {
+    fn encode(tag: StreamTag, id: FragmentId, shard: &[u8]) -> Self {
+        let mut datagram = Vec::with_capacity(FRAGMENT_HEAD_BYTES_MAX + shard.len());
+        encode_fragment(tag, id, &mut datagram);
+        let shard_at = datagram.len();
+        datagram.extend_from_slice(shard);
+        Self { id, datagram: datagram.into(), shard_at }
+    }
+
     /// Returns its number.
     pub fn id(&self) -> FragmentId {
         self.id

@@ -1,4 +1,8 @@
 //! The window: verified fragments of one stream, its have-map, and what is missing in it.
+//!
+//! A block is complete once its header and its data shards are held. Parity shards are kept as long as they may give
+//! back a data shard that is missing; a complete block drops them, since whoever holds the data never needs them again
+//! and neighbours ask for data only. The publisher keeps them: it sends them from here.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::ids::{BlockId, Now};
-use crate::seal::{VerifiedFragment, VerifiedHeader};
+use crate::parity;
+use crate::seal::{VerifiedFragment, VerifiedHeader, VerifyError};
 use crate::wire::{HAVE_BLOCKS_MAX, HaveMap, PARTIALS_MAX, Want};
 
 /// Most blocks a window spans: 8 s at 250 blocks a second, four times over.
@@ -26,6 +31,8 @@ pub enum Inserted {
     Old,
     /// It lies too far ahead.
     Ahead,
+    /// It is parity of a block that is complete without it.
+    Spare,
 }
 
 /// One block's place in the window.
@@ -34,13 +41,15 @@ pub struct Slot {
     header: Option<VerifiedHeader>,
     shards: Vec<Option<VerifiedFragment>>,
     word: u64,
+    /// Whether parity gave back something that the header does not name: the publisher signed nonsense.
+    unsound: bool,
     evident: Now,
     touched: Now,
 }
 
 impl Slot {
     fn new(now: Now) -> Self {
-        Self { header: None, shards: Vec::new(), word: 0, evident: now, touched: now }
+        Self { header: None, shards: Vec::new(), word: 0, unsound: false, evident: now, touched: now }
     }
 
     /// Returns the header once it is held.
@@ -48,7 +57,7 @@ impl Slot {
         self.header.as_ref()
     }
 
-    /// Returns the have-map word: a bit for each shard held, and [`Want::HEADER`].
+    /// Returns the have-map word: a bit for each shard held, parity behind data, and [`Want::HEADER`].
     pub fn word(&self) -> u64 {
         self.word
     }
@@ -63,15 +72,23 @@ impl Slot {
         self.touched
     }
 
-    /// Returns the bits that are missing: the header alone as long as it is, since only what a header names is wanted.
+    /// Returns the bits that are missing: the header alone as long as it is, since only what a header names is wanted,
+    /// and data shards from then on; parity is never missed.
     pub fn missing(&self) -> u64 {
         match &self.header {
             None => Want::HEADER,
-            Some(header) => header.header().full_word() & !self.word,
+            Some(header) => header.header().data_word() & !self.word,
         }
     }
 
-    /// Returns whether header and all shards are held.
+    /// Returns whether data is missing that the shards held give back.
+    pub fn is_recoverable(&self) -> bool {
+        let Some(header) = &self.header else { return false };
+        let held = (self.word & Want::SHARDS).count_ones();
+        !self.unsound && !self.is_complete() && held >= u32::from(header.header().data)
+    }
+
+    /// Returns whether header and all data shards are held.
     pub fn is_complete(&self) -> bool {
         self.missing() == 0
     }
@@ -79,7 +96,7 @@ impl Slot {
     /// Returns the sealed data shards in order; fewer than there are when the block is not complete.
     pub fn shards(&self) -> impl Iterator<Item = &[u8]> {
         let inline = self.header.as_ref().and_then(VerifiedHeader::inline_shard);
-        inline.into_iter().chain(self.shards.iter().flatten().map(VerifiedFragment::shard))
+        inline.into_iter().chain(self.data_shards().iter().flatten().map(VerifiedFragment::shard))
     }
 
     /// Returns the datagram of a shard, or of the header for `None`.
@@ -88,6 +105,46 @@ impl Slot {
             None => self.header.as_ref().map(VerifiedHeader::datagram),
             Some(index) => self.shards.get(usize::from(index))?.as_ref().map(VerifiedFragment::datagram),
         }
+    }
+
+    fn data_shards(&self) -> &[Option<VerifiedFragment>] {
+        let data = self.header.as_ref().map_or(0, |header| usize::from(header.header().data));
+        self.shards.get(..data).unwrap_or_default()
+    }
+
+    /// Computes the data shards that are missing.
+    fn recover(&self) -> Result<Vec<VerifiedFragment>, VerifyError> {
+        let Some(header) = self.header.as_ref().filter(|_| self.is_recoverable()) else {
+            return Ok(Vec::new());
+        };
+        let held: Vec<_> =
+            self.shards.iter().map(|shard| shard.as_ref().map(VerifiedFragment::shard)).collect();
+        let (data, parity) = held.split_at(self.data_shards().len());
+        // Fails only when too few are held.
+        let made = parity::recover(data, parity).unwrap_or_default();
+        made.iter().map(|(index, shard)| header.rebuild(*index, shard)).collect()
+    }
+
+    /// Returns whether a shard is parity that nothing needs.
+    fn is_spare(&self, index: u8) -> bool {
+        usize::from(index) >= self.data_shards().len() && (self.unsound || self.is_complete())
+    }
+
+    /// Puts a fragment into its place.
+    fn put(&mut self, fragment: VerifiedFragment) {
+        let index = fragment.id().index;
+        if let Some(place) = self.shards.get_mut(usize::from(index)) {
+            *place = Some(fragment);
+            self.word |= 1 << index;
+        }
+    }
+
+    /// Drops the parity shards; returns the bytes that are free from here on.
+    fn drop_parity(&mut self) -> usize {
+        let Some(header) = &self.header else { return 0 };
+        self.word &= header.header().data_word() | Want::HEADER;
+        let parity = self.shards.get_mut(usize::from(header.header().data)..).unwrap_or_default();
+        parity.iter_mut().filter_map(Option::take).map(|shard| shard.datagram().len()).sum()
     }
 
     fn bytes(&self) -> usize {
@@ -106,6 +163,7 @@ pub struct Window {
     bytes: usize,
     bytes_max: usize,
     duration: Duration,
+    keeps_parity: bool,
     newest_random_access: Option<BlockId>,
 }
 
@@ -119,8 +177,14 @@ impl Window {
             bytes: 0,
             bytes_max,
             duration,
+            keeps_parity: false,
             newest_random_access: None,
         }
+    }
+
+    /// Keeps the parity of complete blocks, as the publisher does, for as long as their data.
+    pub fn keep_parity(&mut self) {
+        self.keeps_parity = true;
     }
 
     /// Moves the start of a window; what lies before is dropped, as is everything when `first` lies behind the end.
@@ -210,7 +274,7 @@ impl Window {
         Inserted::New
     }
 
-    /// Takes a fragment that its block's header verified.
+    /// Takes a fragment that its block's header verified. Data may be recoverable then: see [`Window::recover`].
     pub fn insert_fragment(&mut self, now: Now, fragment: VerifiedFragment) -> Inserted {
         let id = fragment.id();
         let Some(index) = self.index(id.block) else { return Inserted::Old };
@@ -219,12 +283,36 @@ impl Window {
         if place.is_some() {
             return Inserted::Duplicate;
         }
+        if !self.keeps_parity && slot.is_spare(id.index) {
+            return Inserted::Spare;
+        }
         self.bytes += fragment.datagram().len();
-        *place = Some(fragment);
-        slot.word |= 1 << id.index;
+        slot.put(fragment);
         slot.touched = now;
-        self.advance();
+        self.settle(index);
         Inserted::New
+    }
+
+    /// Computes the data shards of a block that are missing, as soon as any `data` of its shards are held, and puts them
+    /// into their places; returns their bits of the word, 0 when there was nothing to do or too little to do it with. The
+    /// shards are the publisher's own bytes, verified like those that arrive.
+    ///
+    /// # Errors
+    /// [`VerifyError::Leaf`] when the publisher signed parity that is none: the block keeps what it has of data, and its
+    /// parity is refused from then on.
+    pub fn recover(&mut self, now: Now, block: BlockId) -> Result<u64, VerifyError> {
+        let Some(index) = self.index(block) else { return Ok(0) };
+        let slot = &mut self.slots[index];
+        let recovered = slot.recover().inspect_err(|_| slot.unsound = true);
+        let mut word = 0;
+        for fragment in recovered.iter().flatten() {
+            word |= 1 << fragment.id().index;
+            self.bytes += fragment.datagram().len();
+            slot.put(fragment.clone());
+            slot.touched = now;
+        }
+        self.settle(index);
+        recovered.map(|_| word)
     }
 
     /// Drops blocks that nobody needs: older than the window's duration and than the newest random-access point, and
@@ -266,6 +354,15 @@ impl Window {
     fn index(&self, block: BlockId) -> Option<usize> {
         let index = usize::try_from(block.0.checked_sub(self.first.0)?).ok()?;
         if index < self.slots.len() { Some(index) } else { None }
+    }
+
+    /// Draws the conclusions of what a block holds.
+    fn settle(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        if !self.keeps_parity && (slot.unsound || slot.is_complete()) {
+            self.bytes -= slot.drop_parity();
+        }
+        self.advance();
     }
 
     fn advance(&mut self) {

@@ -329,7 +329,7 @@ impl Node {
             media_time: draft.media_time,
             leaves: Vec::new(),
         };
-        let sealed = source.sealer.seal(header, &draft.plain);
+        let sealed = source.sealer.seal(header, &draft.plain, 0);
         let word = sealed.header.header().full_word() | Want::HEADER;
         stream.rate.add(now, draft.plain.len());
         stream.last_fragment = Some(now);

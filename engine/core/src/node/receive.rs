@@ -131,7 +131,7 @@ impl Node {
                 stream.stats.late += u64::from(claimed.is_inline());
                 return;
             }
-            Inserted::Duplicate | Inserted::Ahead => return,
+            Inserted::Duplicate | Inserted::Spare | Inserted::Ahead => return,
         }
         stream.clock.handle_arrival(now, claimed.closed);
         let asked = stream.note_header(now, via, &claimed, evident);

@@ -17,7 +17,7 @@ pub(super) mod kind {
 }
 
 /// Kind, tag, block number and index at their widest.
-pub(super) const FRAGMENT_HEAD_BYTES_MAX: usize = 1 + 4 + 8 + 1;
+pub(crate) const FRAGMENT_HEAD_BYTES_MAX: usize = 1 + 4 + 8 + 1;
 
 /// Most entries of a pull or a nack.
 pub const WANTS_MAX: usize = 64;

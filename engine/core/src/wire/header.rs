@@ -65,7 +65,12 @@ impl BlockHeader {
         self.leaves.is_empty()
     }
 
-    /// Returns the have-map word of a complete block.
+    /// Returns the have-map bits of the data shards: a block is complete once it has these and its header.
+    pub fn data_word(&self) -> u64 {
+        (1 << self.data) - 1
+    }
+
+    /// Returns the have-map bits of all shards: those of the parity lie behind those of the data.
     pub fn full_word(&self) -> u64 {
         (1 << self.shards()) - 1
     }

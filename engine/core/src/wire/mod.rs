@@ -13,6 +13,7 @@ mod report;
 
 pub use beacon::{Beacon, NONCES_MAX, StreamState};
 pub use control::{CARRIED_MAX, Control, Hello, INTRODUCED_MAX, StripeMask, SubscribeFrom};
+pub(crate) use datagram::FRAGMENT_HEAD_BYTES_MAX;
 pub use datagram::{
     Datagram, FragmentView, HAVE_BLOCKS_MAX, HaveMap, PARTIALS_MAX, WANTS_MAX, Want, encode_fragment,
     peek_tag,
@@ -38,7 +39,7 @@ pub const SIGNATURE_BYTES: usize = 64;
 pub const DATAGRAM_BYTES_MAX: usize = 1162;
 
 const _: () = assert!(header::HEADER_BYTES_MAX <= DATAGRAM_BYTES_MAX);
-const _: () = assert!(datagram::FRAGMENT_HEAD_BYTES_MAX + SHARD_BYTES <= DATAGRAM_BYTES_MAX);
+const _: () = assert!(FRAGMENT_HEAD_BYTES_MAX + SHARD_BYTES <= DATAGRAM_BYTES_MAX);
 
 /// Why bytes were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -50,7 +50,7 @@ fn seal(sealer: &Sealer, drafts: &[(Now, Draft)]) -> Vec<Vec<Bytes>> {
             media_time: draft.media_time,
             leaves: Vec::new(),
         };
-        let sealed = sealer.seal(header, &draft.plain);
+        let sealed = sealer.seal(header, &draft.plain, 0);
         let fragments = sealed.fragments.iter().map(|fragment| fragment.datagram().clone());
         std::iter::once(sealed.header.datagram().clone()).chain(fragments).collect()
     });

@@ -7,4 +7,5 @@ mod limits;
 mod material;
 mod messages;
 mod overhead;
+mod parity;
 mod seals;

@@ -179,7 +179,7 @@ fn count(sealer: &Sealer, now: Now, drafts: &mut Vec<Draft>, cost: &mut Cost) {
             media_time: draft.media_time,
             leaves: Vec::new(),
         };
-        let SealedBlock { header, fragments } = sealer.seal(header, &draft.plain);
+        let SealedBlock { header, fragments } = sealer.seal(header, &draft.plain, 0);
         let datagrams = fragments.iter().map(|fragment| fragment.datagram());
         let sizes: Vec<u64> = std::iter::once(header.datagram())
             .chain(datagrams)

@@ -49,7 +49,7 @@ fn beacon() -> Beacon {
 fn no_bit_of_a_header_can_be_flipped() {
     let sealer = sealer();
     for bytes in [30, 2500] {
-        let datagram = sealer.seal(blank_header(77), &plain(bytes)).header.datagram().clone();
+        let datagram = sealer.seal(blank_header(77), &plain(bytes), 0).header.datagram().clone();
         assert!(sealer.keys().verify_header(datagram.clone()).is_ok());
         for bit in 0..datagram.len() * 8 {
             let altered = sealer.keys().verify_header(flipped(&datagram, bit).into());
@@ -60,7 +60,7 @@ fn no_bit_of_a_header_can_be_flipped() {
 
 #[test]
 fn no_bit_of_a_fragment_can_be_flipped() {
-    let SealedBlock { header, fragments } = sealer().seal(blank_header(77), &plain(2500));
+    let SealedBlock { header, fragments } = sealer().seal(blank_header(77), &plain(2500), 0);
     for fragment in &fragments {
         assert_eq!(verify(&header, fragment.datagram()), Ok(()));
         for bit in 0..fragment.datagram().len() * 8 {
@@ -95,7 +95,7 @@ fn no_bit_of_an_offer_can_be_flipped() {
 #[test]
 fn nothing_of_another_stream_epoch_or_group_is_accepted() {
     let (here, plain) = (sealer(), plain(2500));
-    let block = here.seal(blank_header(5), &plain);
+    let block = here.seal(blank_header(5), &plain, 0);
     let elsewhere = [
         ("group", Sealer::new(&group("cellar"), &SEED, EPOCH)),
         ("stream", Sealer::new(&group("lobby"), &[8; 32], EPOCH)),
@@ -103,7 +103,7 @@ fn nothing_of_another_stream_epoch_or_group_is_accepted() {
     ];
     for (what, other) in elsewhere {
         let other = other.expect("every seed makes a key");
-        let theirs = other.seal(blank_header(5), &plain);
+        let theirs = other.seal(blank_header(5), &plain, 0);
         // As it comes, and with the tag of this stream and epoch forged onto it.
         let retagged = |datagram: &Bytes| {
             let mut forged = datagram.to_vec();
@@ -151,7 +151,7 @@ fn a_signature_serves_in_its_own_context_only() {
 fn a_fragment_in_the_place_of_another_is_refused() {
     let sealer = sealer();
     let (mine, next) =
-        (sealer.seal(blank_header(5), &plain(3000)), sealer.seal(blank_header(6), &plain(3000)));
+        (sealer.seal(blank_header(5), &plain(3000), 0), sealer.seal(blank_header(6), &plain(3000), 0));
     for fragment in mine.fragments.iter().chain(&next.fragments) {
         for block in [5, 6] {
             for index in 0..62 {
@@ -219,7 +219,7 @@ proptest! {
 fn a_member_without_the_stream_key_cannot_forge() {
     let member = Forge::new(&group("lobby"), &[9; 32], EPOCH);
     let keys = sealer().keys().clone();
-    let block = member.sealer.seal(blank_header(1), &plain(50));
+    let block = member.sealer.seal(blank_header(1), &plain(50), 0);
     let mut forged = block.header.datagram().to_vec();
     forged[1..5].copy_from_slice(&keys.tag().0);
     assert_eq!(keys.verify_header(forged.into()).err(), Some(VerifyError::Signature));
