@@ -35,6 +35,8 @@ struct Candidate {
     manual: bool,
     publishes: Vec<String>,
     state: State,
+    /// How many of its addresses were known when it was last dialled.
+    tried: usize,
     /// When it may be dialled.
     dial_at: Now,
     /// When it was sighted, plus the courtesy.
@@ -67,6 +69,7 @@ impl Members {
             manual: false,
             publishes: Vec::new(),
             state: if connected { State::Connected } else { State::Idle },
+            tried: 0,
             dial_at: now,
             polite_at: now.after(COURTESY + Duration::from_millis(u64::from(shuffle % 1000))),
             failures: 0,
@@ -102,13 +105,15 @@ impl Members {
         }
     }
 
-    /// Takes the end of a session, or of the attempt; the peer is dialled again after a while.
+    /// Takes the end of a session, or of the attempt; the peer is dialled again after a while, or at once when another
+    /// of its addresses became known meanwhile.
     pub(crate) fn handle_gone(&mut self, now: Now, peer: PeerId) {
         let Some(candidate) = self.candidates.get_mut(&peer) else { return };
         let wait = (RETRY * 2u32.saturating_pow(candidate.failures.min(8))).min(RETRY_MAX);
+        let learned = candidate.state == State::Dialing && candidate.addresses.len() > candidate.tried;
         candidate.state = State::Idle;
         candidate.failures += 1;
-        candidate.dial_at = now.after(wait);
+        candidate.dial_at = if learned { now } else { now.after(wait) };
     }
 
     /// Takes a greeting that was accepted: failures of the past are forgiven.
@@ -141,7 +146,7 @@ impl Members {
     ) -> Option<(PeerId, Vec<SocketAddr>)> {
         let banned = &self.banned;
         let due = |(peer, candidate): &(&PeerId, &mut Candidate)| {
-            candidate.state == State::Idle
+            candidate.may_be_dialled()
                 && now >= candidate.ready_at(hungry)
                 && banned.get(peer).is_none_or(|until| *until <= now)
         };
@@ -151,6 +156,7 @@ impl Members {
         };
         let (peer, candidate) = self.candidates.iter_mut().filter(due).min_by_key(rank)?;
         candidate.state = State::Dialing;
+        candidate.tried = candidate.addresses.len();
         Some((*peer, candidate.addresses.clone()))
     }
 
@@ -158,6 +164,7 @@ impl Members {
     pub(crate) fn dial_at_once(&mut self, peer: PeerId) -> Option<(PeerId, Vec<SocketAddr>)> {
         let candidate = self.candidates.get_mut(&peer).filter(|candidate| candidate.state == State::Idle)?;
         candidate.state = State::Dialing;
+        candidate.tried = candidate.addresses.len();
         Some((peer, candidate.addresses.clone()))
     }
 
@@ -173,7 +180,7 @@ impl Members {
 
     /// Returns when [`Members::dial`] may have somebody.
     pub(crate) fn next_timeout(&self, hungry: bool) -> Option<Now> {
-        let idle = self.candidates.iter().filter(|(_, candidate)| candidate.state == State::Idle);
+        let idle = self.candidates.iter().filter(|(_, candidate)| candidate.may_be_dialled());
         let ready = idle.map(|(peer, candidate)| {
             let banned = self.banned.get(peer).copied().unwrap_or_default();
             candidate.ready_at(hungry).max(banned)
@@ -183,12 +190,67 @@ impl Members {
 
     /// Returns whether a user-named peer waits to be dialled, however many sessions there are.
     pub(crate) fn has_manual_idle(&self) -> bool {
-        self.candidates.values().any(|candidate| candidate.manual && candidate.state == State::Idle)
+        self.candidates.values().any(|candidate| candidate.manual && candidate.may_be_dialled())
     }
 }
 
 impl Candidate {
+    /// A record may name a peer before one of its addresses is known.
+    fn may_be_dialled(&self) -> bool {
+        self.state == State::Idle && !self.addresses.is_empty()
+    }
+
     fn ready_at(&self, hungry: bool) -> Now {
         if hungry || self.manual { self.dial_at } else { self.dial_at.max(self.polite_at) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: PeerId = PeerId([1; 32]);
+
+    fn sighted(last_bytes: &[u8]) -> Sighting {
+        let addresses = last_bytes.iter().map(|byte| SocketAddr::from(([10, 0, 0, *byte], 9))).collect();
+        Sighting { peer: PEER, addresses, group: None, manual: false, publishes: Vec::new() }
+    }
+
+    fn members() -> Members {
+        Members::new(PeerId([0; 32]))
+    }
+
+    fn dialled(members: &mut Members, now: Now) -> Option<usize> {
+        members.dial(now, true, &[]).map(|(_, addresses)| addresses.len())
+    }
+
+    #[test]
+    fn a_peer_without_an_address_is_dialled_as_soon_as_it_has_one() {
+        let mut members = members();
+        members.handle_sighting(Now(0), sighted(&[]), 0, false);
+        assert_eq!(dialled(&mut members, Now(0)), None);
+        assert_eq!(members.next_timeout(true), None);
+        members.handle_sighting(Now(1), sighted(&[1]), 0, false);
+        assert_eq!(dialled(&mut members, Now(1)), Some(1));
+    }
+
+    #[test]
+    fn a_peer_that_could_not_be_reached_is_dialled_again_after_a_while() {
+        let mut members = members();
+        members.handle_sighting(Now(0), sighted(&[1]), 0, false);
+        assert_eq!(dialled(&mut members, Now(0)), Some(1));
+        members.handle_gone(Now(0), PEER);
+        assert_eq!(dialled(&mut members, Now(0)), None);
+        assert_eq!(dialled(&mut members, Now(0).after(RETRY)), Some(1));
+    }
+
+    #[test]
+    fn an_address_heard_of_during_an_attempt_is_tried_at_once() {
+        let mut members = members();
+        members.handle_sighting(Now(0), sighted(&[1]), 0, false);
+        assert_eq!(dialled(&mut members, Now(0)), Some(1));
+        members.handle_sighting(Now(1), sighted(&[2]), 0, false);
+        members.handle_gone(Now(2), PEER);
+        assert_eq!(dialled(&mut members, Now(2)), Some(2));
     }
 }
