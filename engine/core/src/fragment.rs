@@ -22,9 +22,6 @@ pub const SMALL_UNIT_BYTES: usize = 400;
 /// How long they may wait: two units of 20 ms audio share a header.
 pub const SMALL_UNIT_WAIT: Duration = Duration::from_millis(40);
 
-/// Most plaintext of a block.
-const BLOCK_PLAIN_BYTES: usize = SHARDS_MAX * SHARD_PLAIN_BYTES;
-
 /// Plaintext of a block, not yet numbered and sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
@@ -63,20 +60,36 @@ struct Open {
 }
 
 /// Collects access units into blocks, one open block a priority.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cutter {
     /// In the order in which they were opened.
     open: Vec<Open>,
+    /// Most plaintext of a block.
+    plain_bytes_max: usize,
+}
+
+impl Default for Cutter {
+    fn default() -> Self {
+        Self { open: Vec::new(), plain_bytes_max: SHARDS_MAX * SHARD_PLAIN_BYTES }
+    }
 }
 
 impl Cutter {
+    /// Lets blocks have at most `data_max` data shards from here on, so that parity has room beside them; 1 to 62, and
+    /// 62 at first.
+    pub fn limit_data(&mut self, data_max: u8) {
+        self.plain_bytes_max = usize::from(data_max).clamp(1, SHARDS_MAX) * SHARD_PLAIN_BYTES;
+    }
+
     /// Adds an access unit. `more` says that another is already waiting. Blocks that close are appended to `out`.
     pub fn push(&mut self, now: Now, work: &Submission, more: bool, out: &mut Vec<Draft>) {
         let record_bytes = RECORD_HEAD_BYTES_MAX + work.unit.payload.len();
         let small = work.unit.payload.len() < SMALL_UNIT_BYTES;
-        self.close_if(out, |open| !open.may_take(work, record_bytes, small));
-        if record_bytes > BLOCK_PLAIN_BYTES {
-            return span(work, out);
+        // Small units stay within one shard, so that their block fits its header's datagram.
+        let room = if small { SHARD_PLAIN_BYTES } else { self.plain_bytes_max };
+        self.close_if(out, |open| !open.may_take(work, record_bytes, room));
+        if record_bytes > self.plain_bytes_max {
+            return span(work, self.plain_bytes_max, out);
         }
         let found = self.open.iter().position(|open| open.draft.priority == work.priority);
         let at = found.unwrap_or_else(|| {
@@ -140,11 +153,11 @@ impl Open {
 
     /// Returns whether a unit may go out with or behind this block's: units of a track stay in order, so a droppable
     /// picture that waits for company leaves before the next reference, and a random-access point begins its block.
-    fn may_take(&self, work: &Submission, record_bytes: usize, small: bool) -> bool {
+    fn may_take(&self, work: &Submission, record_bytes: usize, room: usize) -> bool {
         if self.draft.priority != work.priority {
             return self.tracks & track_bit(work) == 0;
         }
-        let fits = self.draft.plain.len() + record_bytes <= room(small);
+        let fits = self.draft.plain.len() + record_bytes <= room;
         fits && (self.draft.random_access || !work.random_access)
     }
 
@@ -157,16 +170,11 @@ fn track_bit(work: &Submission) -> u32 {
     1 << (usize::from(work.unit.track.0) % TRACKS_MAX)
 }
 
-/// Small units stay within one shard, so that their block fits its header's datagram.
-fn room(small: bool) -> usize {
-    if small { SHARD_PLAIN_BYTES } else { BLOCK_PLAIN_BYTES }
-}
-
-fn span(work: &Submission, out: &mut Vec<Draft>) {
+fn span(work: &Submission, plain_bytes_max: usize, out: &mut Vec<Draft>) {
     let mut plain = Vec::with_capacity(RECORD_HEAD_BYTES_MAX + work.unit.payload.len());
     RecordWriter::new().put(&work.unit, &mut plain);
     plain.extend_from_slice(&work.unit.payload);
-    out.extend(plain.chunks(BLOCK_PLAIN_BYTES).enumerate().map(|(index, part)| Draft {
+    out.extend(plain.chunks(plain_bytes_max).enumerate().map(|(index, part)| Draft {
         priority: work.priority,
         continues: index > 0,
         random_access: work.random_access && index == 0,

@@ -11,13 +11,17 @@ use swarmcast_core::fragment::{
 };
 use swarmcast_core::ids::{BlockId, MediaTime, Now, Priority, Stripe};
 use swarmcast_core::seal::{EpochKeys, Sealer, VerifiedFragment, VerifiedHeader};
-use swarmcast_core::wire::{BlockHeader, DATAGRAM_BYTES_MAX, Datagram, peek_tag};
+use swarmcast_core::wire::{BlockHeader, DATAGRAM_BYTES_MAX, Datagram, SHARD_PLAIN_BYTES, peek_tag};
 
 use crate::material::{sealer, submissions};
 
 /// Cuts units that come `gap` apart; returns each draft with the time at which it was closed.
 fn cut(work: &[Submission], more: &[bool], gap: Duration) -> Vec<(Now, Draft)> {
-    let (mut cutter, mut drafts, mut now) = (Cutter::default(), Vec::new(), Now(0));
+    cut_by(Cutter::default(), work, more, gap)
+}
+
+fn cut_by(mut cutter: Cutter, work: &[Submission], more: &[bool], gap: Duration) -> Vec<(Now, Draft)> {
+    let (mut drafts, mut now) = (Vec::new(), Now(0));
     let mut dated = Vec::new();
     for (at, work) in work.iter().enumerate() {
         let next = now.after(gap);
@@ -36,6 +40,10 @@ fn cut(work: &[Submission], more: &[bool], gap: Duration) -> Vec<(Now, Draft)> {
 
 /// Seals drafts as blocks from 0 on; returns each block's datagrams, header first.
 fn seal(sealer: &Sealer, drafts: &[(Now, Draft)]) -> Vec<Vec<Bytes>> {
+    seal_with(sealer, drafts, 0)
+}
+
+fn seal_with(sealer: &Sealer, drafts: &[(Now, Draft)], parity: u8) -> Vec<Vec<Bytes>> {
     let blocks = drafts.iter().zip(0..).map(|((now, draft), block)| {
         let header = BlockHeader {
             block: BlockId(block),
@@ -50,7 +58,7 @@ fn seal(sealer: &Sealer, drafts: &[(Now, Draft)]) -> Vec<Vec<Bytes>> {
             media_time: draft.media_time,
             leaves: Vec::new(),
         };
-        let sealed = sealer.seal(header, &draft.plain, 0);
+        let sealed = sealer.seal(header, &draft.plain, parity);
         let fragments = sealed.fragments.iter().map(|fragment| fragment.datagram().clone());
         std::iter::once(sealed.header.datagram().clone()).chain(fragments).collect()
     });
@@ -107,9 +115,17 @@ proptest! {
         work in submissions(20),
         more in vec(any::<bool>(), 20),
         gap in gaps(),
+        data_max in prop_oneof![4 => Just(62), 2 => 40..62_u8, 1 => 1..40_u8],
+        parity in 0..=14_u8,
     ) {
         let sealer = sealer();
-        let blocks = seal(&sealer, &cut(&work, &more, gap));
+        let mut cutter = Cutter::default();
+        cutter.limit_data(data_max);
+        let drafts = cut_by(cutter, &work, &more, gap);
+        for (_, draft) in &drafts {
+            prop_assert!(draft.plain.len() <= usize::from(data_max) * SHARD_PLAIN_BYTES);
+        }
+        let blocks = seal_with(&sealer, &drafts, parity);
         let (mut joiner, mut units) = (Joiner::default(), Vec::new());
         for datagrams in &blocks {
             join(&mut joiner, sealer.keys(), datagrams, &mut units).expect("every block is there, in order");
