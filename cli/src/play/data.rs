@@ -116,7 +116,7 @@ mod tests {
         let payload = Bytes::copy_from_slice(payload.as_bytes());
         let track = TrackId(2);
         let unit = AccessUnit { track, dts: 0, pts: 0, duration: 0, key: true, disposable: false, payload };
-        Delivery { unit, due: Now(due), closed: Duration::ZERO }
+        Delivery { unit, due: Now(due), closed: None }
     }
 
     #[test]

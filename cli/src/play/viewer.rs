@@ -96,7 +96,9 @@ impl Viewer {
 
     fn handle(&mut self, event: &Event) -> Result<Option<Left>, Failure> {
         if let Event::AccessUnit(delivery) = event {
-            self.delivered.set_latest(delivery.closed);
+            if let Some(closed) = delivery.closed {
+                self.delivered.set_latest(closed);
+            }
             self.tell_first(delivery);
             self.take_data(delivery)?;
         }

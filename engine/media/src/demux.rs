@@ -31,6 +31,8 @@ pub(crate) struct Opening {
     pub(crate) first_track: usize,
     /// Whether a virtual device is held to real time.
     pub(crate) paced: bool,
+    /// Whether a URL has to play soon or fail.
+    pub(crate) prompt: bool,
     /// The moment that is time zero of all devices.
     pub(crate) origin: Instant,
     pub(crate) encoding: Encoding,
@@ -176,9 +178,13 @@ fn open_context(opening: &Opening) -> Result<Context, SourceError> {
         Input::Stdin => open_stdin(interrupt, options),
         Input::Url { url, options: own, live } => {
             own.iter().for_each(|(key, value)| options.set(key, value));
-            if *live {
+            if *live || opening.prompt {
                 // Microseconds of media to look at: a viewer should not wait the 5 s of ffmpeg's default.
                 options.set("analyzeduration", "1000000");
+            }
+            if opening.prompt {
+                // Microseconds without a byte, also for the parts of a playlist.
+                options.set("rw_timeout", "5000000");
             }
             ffi::open_input(url, None, options, interrupt)
         }

@@ -42,7 +42,7 @@ impl Interrupt {
     }
 
     /// Waits for `deadline` and returns whether it was reached undisturbed.
-    pub(crate) fn wait_until(&self, deadline: Instant) -> bool {
+    pub fn wait_until(&self, deadline: Instant) -> bool {
         self.shared.fired.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout)
     }
 

@@ -28,6 +28,9 @@ pub struct SourceConfig {
     pub paced: bool,
     /// Whether a data track follows the input's tracks; its access units come from the caller.
     pub data: bool,
+    /// Whether a URL has to play soon or fail: its tracks are told after at most 1 s of media, as those of live
+    /// protocols are and not after the 5 s that ffmpeg may take, and a server that is silent for 5 s is given up.
+    pub prompt: bool,
     /// Bits per second to encode raw pictures at; by their size when none.
     pub video_bitrate: Option<u32>,
     /// Makes the calls return.
@@ -35,13 +38,14 @@ pub struct SourceConfig {
 }
 
 impl SourceConfig {
-    /// Makes the configuration for `input`: paced, not looped, without data track.
+    /// Makes the configuration for `input`: paced, not looped, without data track, in no hurry.
     pub fn new(input: impl Into<String>) -> Self {
         Self {
             input: input.into(),
             looped: false,
             paced: true,
             data: false,
+            prompt: false,
             video_bitrate: None,
             interrupt: Interrupt::new(),
         }
@@ -119,6 +123,7 @@ impl Source {
                 text: config.input.clone(),
                 first_track: tracks.len(),
                 paced: config.paced,
+                prompt: config.prompt,
                 origin,
                 encoding: encoding.clone(),
                 interrupt: config.interrupt.clone(),

@@ -363,14 +363,12 @@ impl SubscriptionHandle {
         self.node.request(Request::Command(Command::Fall { stream: self.stream, to })).await
     }
 
-    /// Tells how the caller's foreign source does, blocking the thread until the driver can be told. Not for
-    /// asynchronous code.
+    /// Tells how the caller's foreign source does.
     ///
     /// # Errors
     /// [`Ended`] when the driver has.
-    pub fn foreign_blocking(&self, plays: bool) -> Result<(), Ended> {
-        let command = Command::Foreign { stream: self.stream, plays };
-        self.node.requests.blocking_send(Request::Command(command)).map_err(|_| Ended)
+    pub async fn foreign(&self, plays: bool) -> Result<(), Ended> {
+        self.node.request(Request::Command(Command::Foreign { stream: self.stream, plays })).await
     }
 }
 

@@ -50,10 +50,12 @@
 mod browse;
 mod counters;
 mod event;
+mod foreign;
 mod group;
 mod identity;
 mod media_clock;
 mod publish;
+mod rates;
 mod record;
 mod subscribe;
 mod swarm;
@@ -63,7 +65,11 @@ pub use swarmcast_core::catalogue::{
     ACCESS_UNIT_BYTES_MAX, AccessUnit, Catalogue, TRACKS_MAX, TimeBase, Track, TrackId, TrackKind,
 };
 pub use swarmcast_core::group::{GroupError, check_name};
+pub use swarmcast_core::health::{
+    ControlPlane, FallbackPolicy, Health, PathCause, PathKind, PathVerdict, Reason, Unreached, Verdict,
+};
 pub use swarmcast_core::ids::{BlockId, Epoch, GroupId, MediaTime, Now, PeerId, StreamKey};
+pub use swarmcast_core::multicast::{MulticastChoice, MulticastChoiceError, MulticastGroup};
 pub use swarmcast_core::node::GapCause;
 pub use swarmcast_core::stats::{KnownStream, StreamStats};
 pub use swarmcast_media::{
@@ -78,12 +84,14 @@ pub use swarmcast_net::{
 pub use browse::{LanGroup, browse};
 pub use counters::Counters;
 pub use event::{CloseCause, Delivery, Event};
+pub use foreign::ForeignSource;
 pub use group::{Group, GroupKeyError};
 pub use identity::{Identity, IdentityError, StateDir, parse_stream_key};
 pub use publish::{
     DATA_BYTES_MAX, DataError, FeedError, PublishConfig, PublishError, Publisher, SendError, Sender,
     Unpublished,
 };
+pub use rates::{RateMeter, Rates};
 pub use record::{RecordError, Recorded, Recorder};
 pub use subscribe::{Stopper, SubscribeConfig, SubscribeError, Subscriber, TimedOut};
 pub use swarm::{NeighbourChange, NeighbourChanges, Stopped, Swarm, SwarmConfig};

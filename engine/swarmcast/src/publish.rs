@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use swarmcast_core::catalogue::{AccessUnit, Catalogue, TRACKS_MAX, Track, TrackId, TrackKind};
 use swarmcast_core::group::check_name;
 use swarmcast_core::ids::{Epoch, MediaTime, Now, StreamHandle, StreamKey};
+use swarmcast_core::multicast::MulticastChoice;
 use swarmcast_core::node::Publication;
 use swarmcast_media::{Source, SourceError, data_track};
 use swarmcast_net::{Handle, PublicationHandle, PublicationState, PublishError as NetError};
@@ -32,6 +33,14 @@ pub struct PublishConfig {
     pub identity: Identity,
     /// Age at which a fragment is no longer sent to those whose playout delay is shorter (2 s by default).
     pub expiry: Duration,
+    /// Whether and where it is multicast; where its name says, by default. Viewers with the default find it there.
+    pub multicast: MulticastChoice,
+    /// Most bits a second on each multicast interface (50 Mbit/s by default); a stream that needs more is not
+    /// multicast there.
+    pub multicast_rate_max: u64,
+    /// Most viewers that may have all of the stream pushed from here when neither multicast nor their neighbours reach
+    /// them (8 by default); others are told when to ask again.
+    pub unicast_max: usize,
 }
 
 /// Why a stream cannot be published.
@@ -148,7 +157,15 @@ pub struct Sender {
 impl PublishConfig {
     /// Publishes those tracks under that name.
     pub fn new(name: impl Into<String>, tracks: Vec<Track>, identity: Identity) -> Self {
-        Self { name: name.into(), tracks, identity, expiry: Catalogue::EXPIRY }
+        Self {
+            name: name.into(),
+            tracks,
+            identity,
+            expiry: Catalogue::EXPIRY,
+            multicast: MulticastChoice::Auto,
+            multicast_rate_max: Publication::MULTICAST_RATE_MAX,
+            unicast_max: Publication::UNICAST_MAX,
+        }
     }
 
     /// Adds a track for timed data behind the others, for [`Publisher::data`]. A stream that has one, or no room
@@ -173,10 +190,16 @@ impl Publisher {
         node_closes: Arc<AtomicBool>,
         config: PublishConfig,
     ) -> Result<Self, PublishError> {
-        let PublishConfig { name, tracks, identity, expiry } = config;
+        let PublishConfig { name, tracks, identity, expiry, multicast, multicast_rate_max, unicast_max } =
+            config;
         check_name(&name).map_err(|_| PublishError::Name)?;
         let catalogue = Catalogue { name, expiry, tracks, renditions: Vec::new() };
-        let publication = Publication::new(StreamHandle(0), catalogue.clone(), identity.seed, identity.epoch);
+        let publication = Publication {
+            multicast,
+            multicast_rate_max,
+            unicast_max,
+            ..Publication::new(StreamHandle(0), catalogue.clone(), identity.seed, identity.epoch)
+        };
         let began = node.now();
         let publication = node.publish(publication).await.map_err(|error| match error {
             NetError::Refused => PublishError::Refused,

@@ -13,9 +13,9 @@ use splice::Splice;
 
 /// Writes the access units of one subscription. Its calls block: use it on a thread of its own.
 ///
-/// The output is opened when the stream is. When the publisher is restarted with the same tracks, the recording
-/// goes on behind what it has, with the pause that there really was; with other tracks it goes on in a new file,
-/// `x.1.mkv` after `x.mkv`, while standard output and URLs are opened again.
+/// The output is opened when the stream is. When the publisher is restarted, or a foreign source takes over or gives
+/// back, with the same tracks, the recording goes on behind what it has, with the pause that there really was; with
+/// other tracks it goes on in a new file, `x.1.mkv` after `x.mkv`, while standard output and URLs are opened again.
 pub struct Recorder {
     config: SinkConfig,
     open: Option<Part>,
@@ -44,7 +44,7 @@ pub enum Recorded {
         /// Its number, from 0.
         part: u32,
     },
-    /// The publisher was restarted, and the same output goes on.
+    /// Media of another origin follows with the same tracks, and the same output goes on.
     Continued,
     /// The recording is complete.
     Finished,
@@ -72,6 +72,7 @@ impl Recorder {
     pub fn handle(&mut self, event: &Event) -> Result<Recorded, RecordError> {
         match event {
             Event::Opened { catalogue, .. } => self.open(&catalogue.tracks),
+            Event::Foreign { tracks } => self.open(tracks),
             Event::AccessUnit(delivery) => {
                 if let Some(part) = &mut self.open
                     && let Some(unit) = part.splice.place(delivery, &part.tracks)

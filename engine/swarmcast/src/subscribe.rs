@@ -1,16 +1,25 @@
 //! Watching a stream.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use swarmcast_core::catalogue::TrackId;
 use swarmcast_core::group::check_name;
+use swarmcast_core::health::{FallbackPolicy, PathKind};
 use swarmcast_core::ids::{StreamHandle, StreamKey};
-use swarmcast_core::node::{CloseCause as CoreCause, Event as CoreEvent, Subscription};
-use swarmcast_net::{Handle, Playout, ReceiveError, SubscriptionHandle};
+use swarmcast_core::multicast::MulticastChoice;
+use swarmcast_core::node::Subscription;
+use swarmcast_net::{Handle, SubscriptionHandle};
 
+use crate::Stopped;
 use crate::counters::Counters;
-use crate::event::{CloseCause, Delivery, Event};
+use crate::event::Event;
+use crate::foreign::{ForeignSource, ForeignSwitch};
+
+mod blocking;
+mod reading;
+
+use blocking::block_on;
+use reading::{Reading, Turn};
 
 /// Longest single wait of a blocked thread; it waits on after it.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
@@ -25,6 +34,21 @@ pub struct SubscribeConfig {
     /// How long a lost fragment may be waited for: 50 ms to 60 s, 1 s by default. Every access unit is due this
     /// long after it left the publisher.
     pub playout_delay: Duration,
+    /// Whether and where multicast is listened for; where the stream's name says, by default.
+    pub multicast: MulticastChoice,
+    /// Who decides on falling back to other paths; the engine, by default.
+    pub fallback: FallbackPolicy,
+    /// How long a better path must deliver cleanly before delivery returns to it: 0.1 s to an hour, 5 s by default,
+    /// doubled with each relapse.
+    pub hold_down: Duration,
+    /// How long the stream is looked for before the subscription closes as [`crate::CloseCause::Dead`]; by default
+    /// for ever.
+    pub find_within: Option<Duration>,
+    /// Whether a stream that died is waited for; else, by default, its death closes the subscription.
+    pub waits: bool,
+    /// What is played as a last resort: a URL or a file that ffmpeg can read. It needs a thread, see
+    /// [`Subscriber::foreign_source`].
+    pub foreign: Option<String>,
 }
 
 /// Why a stream cannot be watched.
@@ -37,6 +61,12 @@ pub enum SubscribeError {
     /// The playout delay is out of range.
     #[error("the playout delay is 50 to 60000 ms, not {} ms", .0.as_millis())]
     PlayoutDelay(Duration),
+    /// The hold-down is out of range.
+    #[error("the hold-down is 0.1 to 3600 s, not {} s", .0.as_secs_f64())]
+    HoldDown(Duration),
+    /// There is a URL for the last resort, and it is empty, standard input, or fallback is off.
+    #[error("the URL of the last resort is one that ffmpeg can read, and needs automatic or manual fallback")]
+    Foreign,
     /// The driver has ended.
     #[error("the node has stopped")]
     Stopped,
@@ -56,6 +86,9 @@ pub struct Subscriber {
     subscription: Arc<SubscriptionHandle>,
     counters: Counters,
     reading: Reading,
+    foreign: ForeignSwitch,
+    /// Whether the foreign source plays, as long as the node was not told.
+    plays: Option<bool>,
 }
 
 /// Ends a subscription from elsewhere, so that its reader gets [`Event::Closed`]. Cheap to clone.
@@ -69,44 +102,92 @@ impl SubscribeConfig {
     pub const PLAYOUT_DELAY_MAX: Duration = Duration::from_secs(60);
     /// Playout delay unless told otherwise.
     pub const PLAYOUT_DELAY: Duration = Duration::from_secs(1);
+    /// Shortest hold-down.
+    pub const HOLD_DOWN_MIN: Duration = Duration::from_millis(100);
+    /// Longest hold-down.
+    pub const HOLD_DOWN_MAX: Duration = Duration::from_secs(3_600);
 
     /// Watches the stream of that name, whoever publishes it, 1 s behind.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), publisher: None, playout_delay: Self::PLAYOUT_DELAY }
+        Self {
+            name: name.into(),
+            publisher: None,
+            playout_delay: Self::PLAYOUT_DELAY,
+            multicast: MulticastChoice::Auto,
+            fallback: FallbackPolicy::Auto,
+            hold_down: Subscription::HOLD_DOWN,
+            find_within: None,
+            waits: false,
+            foreign: None,
+        }
     }
 
     /// Checks the ranges.
     ///
     /// # Errors
-    /// [`SubscribeError::Name`], [`SubscribeError::PlayoutDelay`].
+    /// [`SubscribeError::Name`], [`SubscribeError::PlayoutDelay`], [`SubscribeError::HoldDown`],
+    /// [`SubscribeError::Foreign`].
     pub fn validate(&self) -> Result<(), SubscribeError> {
         check_name(&self.name).map_err(|_| SubscribeError::Name)?;
         if !(Self::PLAYOUT_DELAY_MIN..=Self::PLAYOUT_DELAY_MAX).contains(&self.playout_delay) {
             return Err(SubscribeError::PlayoutDelay(self.playout_delay));
         }
+        if !(Self::HOLD_DOWN_MIN..=Self::HOLD_DOWN_MAX).contains(&self.hold_down) {
+            return Err(SubscribeError::HoldDown(self.hold_down));
+        }
+        let unusable = |url: &str| url.is_empty() || url == "-" || self.fallback == FallbackPolicy::Off;
+        if self.foreign.as_deref().is_some_and(unusable) {
+            return Err(SubscribeError::Foreign);
+        }
         Ok(())
+    }
+
+    fn subscription(&self) -> Subscription {
+        Subscription {
+            publisher: self.publisher,
+            multicast: self.multicast,
+            fallback: self.fallback,
+            foreign: self.foreign.is_some(),
+            hold_down: self.hold_down,
+            find_within: self.find_within,
+            waits: self.waits,
+            ..Subscription::new(StreamHandle(0), &self.name, self.playout_delay)
+        }
     }
 }
 
 impl Subscriber {
     pub(crate) async fn start(node: &Handle, config: SubscribeConfig) -> Result<Self, SubscribeError> {
         config.validate()?;
-        let SubscribeConfig { name, publisher, playout_delay } = config;
         let subscription =
-            Subscription { publisher, ..Subscription::new(StreamHandle(0), name, playout_delay) };
-        let subscription = node.subscribe(subscription).await.map_err(|_| SubscribeError::Stopped)?;
+            node.subscribe(config.subscription()).await.map_err(|_| SubscribeError::Stopped)?;
         let counters = Counters::new(node.clone(), subscription.stream());
-        Ok(Self { subscription: Arc::new(subscription), counters, reading: Reading::default() })
+        let foreign = config.foreign.map(|url| ForeignSwitch::new(url, config.waits)).unwrap_or_default();
+        let reading = Reading::new(foreign.exists());
+        Ok(Self { subscription: Arc::new(subscription), counters, reading, foreign, plays: None })
     }
 
     /// Waits for what happens next; `None` behind [`Event::Closed`]. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
+            if let Some(plays) = self.plays {
+                // A driver that has ended closes the subscription, which is told next.
+                let _ = self.subscription.foreign(plays).await;
+                self.plays = None;
+            }
             if let Some(event) = self.reading.take() {
                 return event;
             }
-            let received = self.subscription.receive().await;
-            self.reading.put(received.ok());
+            let turn = tokio::select! {
+                received = self.subscription.receive() => self.reading.put(received.ok()),
+                brought = self.foreign.next() => self.reading.bring(brought, crate::now()),
+            };
+            match turn {
+                Some(Turn::Start) => self.foreign.start(),
+                Some(Turn::Stop) => self.foreign.stop(),
+                Some(Turn::Tell(plays)) => self.plays = Some(plays),
+                None => {}
+            }
         }
     }
 
@@ -125,16 +206,22 @@ impl Subscriber {
     /// # Errors
     /// [`TimedOut`] when nothing happened in time.
     pub fn recv_timeout(&mut self, wait: Duration) -> Result<Option<Event>, TimedOut> {
-        let start = Instant::now();
-        loop {
-            if let Some(event) = self.reading.take() {
-                return Ok(event);
-            }
-            match self.subscription.receive_timeout(wait.saturating_sub(start.elapsed())) {
-                Err(ReceiveError::Empty) => return Err(TimedOut),
-                received => self.reading.put(received.ok()),
-            }
-        }
+        block_on(self.next(), wait).ok_or(TimedOut)
+    }
+
+    /// Returns what plays [`SubscribeConfig::foreign`], to be run on a thread; `None` without a URL, once it was
+    /// taken, and once it was wanted in vain.
+    pub fn foreign_source(&mut self) -> Option<ForeignSource> {
+        self.foreign.take()
+    }
+
+    /// Goes over to a path now, whatever the policy; multicast and mesh take back a fall to a lower one. Answered by
+    /// [`Event::Path`].
+    ///
+    /// # Errors
+    /// [`Stopped`] without a driver.
+    pub async fn fall(&self, to: PathKind) -> Result<(), Stopped> {
+        self.subscription.fall(to).await.map_err(|_| Stopped)
     }
 
     /// Returns a way to end the subscription from elsewhere.
@@ -155,67 +242,6 @@ impl Stopper {
             // A driver that has ended closes the subscription as well.
             let _ = subscription.unsubscribe().await;
         }
-    }
-}
-
-/// Turns what the node hands over into events.
-#[derive(Debug, Default)]
-struct Reading {
-    /// Events that are ready, oldest first; at most two.
-    ready: [Option<Event>; 2],
-    /// The track whose next key unit is playable by itself.
-    starts_with: Option<TrackId>,
-    keys: Vec<StreamKey>,
-    closed: bool,
-}
-
-impl Reading {
-    /// Returns the next event that is ready, `Some(None)` behind the last one.
-    fn take(&mut self) -> Option<Option<Event>> {
-        match self.ready[0].take().or_else(|| self.ready[1].take()) {
-            Some(event) => Some(Some(event)),
-            None => self.closed.then_some(None),
-        }
-    }
-
-    /// Takes what was handed over; `None` when the node is gone.
-    fn put(&mut self, received: Option<Playout>) {
-        let event = match received {
-            Some(Playout::Event(event)) => self.read(event),
-            Some(Playout::Overrun { access_units }) => Some(Event::Overrun { access_units }),
-            Some(_) => None,
-            None => Some(Event::Closed(CloseCause::Stopped)),
-        };
-        self.closed |= matches!(event, Some(Event::Closed(_)));
-        self.ready[1] = event;
-    }
-
-    fn read(&mut self, event: CoreEvent) -> Option<Event> {
-        Some(match event {
-            CoreEvent::Opened { key, epoch, catalogue, .. } => {
-                self.starts_with = catalogue.lead_track().map(|track| track.id);
-                Event::Opened { key, epoch, catalogue }
-            }
-            CoreEvent::AccessUnit { unit, due, closed, .. } => {
-                if unit.key && self.starts_with == Some(unit.track) {
-                    self.starts_with = None;
-                    self.ready[0] = Some(Event::Started { track: unit.track });
-                }
-                Event::AccessUnit(Delivery { unit, due, closed })
-            }
-            CoreEvent::Gap { track, from, to, cause, .. } => Event::Gap { track, from, to, cause },
-            CoreEvent::Reset { old, new, .. } => Event::Reset { old, new },
-            CoreEvent::Ambiguous { keys, .. } => {
-                self.keys = keys;
-                return None;
-            }
-            CoreEvent::Closed { cause, .. } => Event::Closed(match cause {
-                CoreCause::Ended => CloseCause::Ended,
-                CoreCause::Refused => CloseCause::Ambiguous { keys: std::mem::take(&mut self.keys) },
-                _ => CloseCause::Local,
-            }),
-            _ => return None,
-        })
     }
 }
 

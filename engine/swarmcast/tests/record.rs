@@ -1,7 +1,6 @@
 //! Records real access units through a real sink, as a subscription with a restarted publisher delivers them.
 
 use std::path::Path;
-use std::time::Duration;
 
 use swarmcast::{
     AccessUnit, Bytes, Catalogue, CloseCause, Delivery, Epoch, Event, Now, Recorded, Recorder, SinkConfig,
@@ -33,7 +32,7 @@ fn deliver(recorder: &mut Recorder, tracks: &[Track], units: &[AccessUnit], begi
     for unit in units {
         let time = tracks[usize::from(unit.track.0)].time_base.to_micros(unit.dts);
         let due = Now(begin.saturating_add_signed(time));
-        let delivery = Delivery { unit: unit.clone(), due, closed: Duration::ZERO };
+        let delivery = Delivery { unit: unit.clone(), due, closed: None };
         assert_eq!(recorder.handle(&Event::AccessUnit(delivery)).unwrap(), Recorded::Quietly);
     }
 }

@@ -1,4 +1,5 @@
-//! One timeline for the runs of a publisher: each run starts its timestamps anew, a file must not.
+//! One timeline for the runs of a publisher and the foreign sources between them: each starts its timestamps anew, a
+//! file must not.
 
 use std::collections::BTreeMap;
 
@@ -61,8 +62,6 @@ fn to_ticks(time_base: TimeBase, micros: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use swarmcast_core::catalogue::TrackKind;
 
@@ -90,7 +89,7 @@ mod tests {
             disposable: false,
             payload: Bytes::new(),
         };
-        Delivery { unit, due: Now(due_ms * 1_000), closed: Duration::ZERO }
+        Delivery { unit, due: Now(due_ms * 1_000), closed: None }
     }
 
     #[test]

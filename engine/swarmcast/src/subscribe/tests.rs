@@ -1,86 +1,9 @@
-use bytes::Bytes;
-use swarmcast_core::catalogue::{AccessUnit, Catalogue, TimeBase, Track, TrackKind};
-use swarmcast_core::ids::{Epoch, Now};
+use std::future::{pending, ready};
 
 use super::*;
 
-const STREAM: StreamHandle = StreamHandle(0);
-
-fn opened() -> Playout {
-    let track = |id, kind| Track {
-        id: TrackId(id),
-        kind,
-        codec: "x".to_owned(),
-        time_base: TimeBase::MICROS,
-        bitrate: 0,
-        parameters: Bytes::new(),
-    };
-    let catalogue = Catalogue {
-        name: "cam".to_owned(),
-        expiry: Catalogue::EXPIRY,
-        tracks: vec![track(0, TrackKind::Audio), track(1, TrackKind::Video)],
-        renditions: Vec::new(),
-    };
-    Playout::Event(CoreEvent::Opened { stream: STREAM, key: StreamKey([1; 32]), epoch: Epoch(1), catalogue })
-}
-
-fn unit(track: u8, key: bool) -> Playout {
-    let track = TrackId(track);
-    let unit =
-        AccessUnit { track, dts: 0, pts: 0, duration: 0, key, disposable: false, payload: Bytes::new() };
-    Playout::Event(CoreEvent::AccessUnit { stream: STREAM, unit, due: Now(0), closed: Duration::ZERO })
-}
-
-/// Reads everything that `handed` becomes, as one letter an event.
-fn read(handed: Vec<Option<Playout>>) -> String {
-    let mut reading = Reading::default();
-    let mut letters = String::new();
-    for playout in handed {
-        reading.put(playout);
-        while let Some(Some(event)) = reading.take() {
-            letters.push(match event {
-                Event::Opened { .. } => 'o',
-                Event::Started { .. } => 's',
-                Event::AccessUnit(_) => 'u',
-                Event::Closed(CloseCause::Stopped) => 'x',
-                Event::Closed(CloseCause::Ambiguous { keys }) if keys.len() == 2 => 'a',
-                other => panic!("{other:?}"),
-            });
-        }
-    }
-    if matches!(reading.take(), Some(None)) {
-        letters.push('.');
-    }
-    letters
-}
-
 #[test]
-fn playing_starts_with_the_first_key_unit_of_the_lead_track_of_each_run() {
-    let run = || {
-        vec![
-            Some(opened()),
-            Some(unit(0, true)),
-            Some(unit(1, false)),
-            Some(unit(1, true)),
-            Some(unit(1, true)),
-        ]
-    };
-    assert_eq!(read(run()), "ouusuu");
-    assert_eq!(read([run(), run(), vec![None]].concat()), "ouusuuouusuux.");
-}
-
-#[test]
-fn an_ambiguous_name_is_one_last_event_with_all_keys() {
-    let keys = vec![StreamKey([1; 32]), StreamKey([2; 32])];
-    let handed = vec![
-        Some(Playout::Event(CoreEvent::Ambiguous { stream: STREAM, keys })),
-        Some(Playout::Event(CoreEvent::Closed { stream: STREAM, cause: CoreCause::Refused })),
-    ];
-    assert_eq!(read(handed), "a.");
-}
-
-#[test]
-fn playout_delays_have_a_range() {
+fn what_is_out_of_range_is_refused() {
     let with = |millis| {
         let playout_delay = Duration::from_millis(millis);
         SubscribeConfig { playout_delay, ..SubscribeConfig::new("cam") }.validate()
@@ -89,4 +12,50 @@ fn playout_delays_have_a_range() {
     assert_eq!((with(50), with(60_000)), (Ok(()), Ok(())));
     assert_eq!(with(60_001), Err(SubscribeError::PlayoutDelay(Duration::from_millis(60_001))));
     assert_eq!(SubscribeConfig::new("a\nb").validate(), Err(SubscribeError::Name));
+
+    let holding =
+        |hold_down| SubscribeConfig { hold_down, ..SubscribeConfig::new("cam") }.validate().map_err(|_| ());
+    let (shortest, longest) = (SubscribeConfig::HOLD_DOWN_MIN, SubscribeConfig::HOLD_DOWN_MAX);
+    assert_eq!((holding(shortest), holding(longest)), (Ok(()), Ok(())));
+    assert_eq!(holding(shortest - Duration::from_millis(1)), Err(()));
+    assert_eq!(holding(longest + Duration::from_millis(1)), Err(()));
+
+    let last_resort = |url: &str, fallback| {
+        let foreign = Some(url.to_owned());
+        SubscribeConfig { foreign, fallback, ..SubscribeConfig::new("cam") }.validate()
+    };
+    assert_eq!(last_resort("http://10.0.0.1/x.ts", FallbackPolicy::Manual), Ok(()));
+    assert_eq!(last_resort("http://10.0.0.1/x.ts", FallbackPolicy::Off), Err(SubscribeError::Foreign));
+    assert_eq!(last_resort("-", FallbackPolicy::Auto), Err(SubscribeError::Foreign));
+    assert_eq!(last_resort("", FallbackPolicy::Auto), Err(SubscribeError::Foreign));
+}
+
+#[test]
+fn the_node_is_asked_for_what_was_configured() {
+    let config = SubscribeConfig {
+        multicast: MulticastChoice::Off,
+        fallback: FallbackPolicy::Manual,
+        hold_down: Duration::from_secs(3),
+        find_within: Some(Duration::from_secs(7)),
+        waits: true,
+        foreign: Some("x.ts".to_owned()),
+        ..SubscribeConfig::new("cam")
+    };
+    let asked = config.subscription();
+    assert_eq!((asked.multicast, asked.fallback), (MulticastChoice::Off, FallbackPolicy::Manual));
+    assert_eq!((asked.hold_down, asked.find_within), (Duration::from_secs(3), Some(Duration::from_secs(7))));
+    assert!(asked.waits && asked.foreign);
+    assert!(!SubscribeConfig::new("cam").subscription().foreign);
+}
+
+#[test]
+fn a_thread_waits_for_a_future_or_for_its_time() {
+    let start = std::time::Instant::now();
+    assert_eq!(block_on(ready(7), Duration::ZERO), Some(7));
+    assert_eq!(block_on(pending::<()>(), Duration::from_millis(20)), None);
+    assert!(start.elapsed() >= Duration::from_millis(20));
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let waker = std::thread::spawn(move || sender.send(8));
+    assert_eq!(block_on(receiver, WAIT_MAX), Some(Ok(8)));
+    assert_eq!(waker.join().ok(), Some(Ok(())));
 }
