@@ -1,33 +1,52 @@
-//! What can happen to the packets that reach a host.
+//! What can happen to the packets of a host.
 
 use anyhow::{Context, Result};
 
-/// Faults at the receiver's interface, behind its byte counters; ARP and IPv6 neighbour discovery pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IngressFaults {
+/// Faults at a host's interface, behind its byte counters; ARP and IPv6 neighbour discovery pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
     /// Of 10,000 IP packets, how many are lost at random.
     pub loss_per_10_000: u32,
-    /// Whether UDP to multicast groups is lost: IP multicast media and mDNS.
-    pub block_multicast: bool,
-    /// Whether all UDP is lost, as behind a firewall that lets TCP pass.
-    pub block_udp: bool,
+    /// What is lost altogether.
+    pub blocked: Vec<Blocked>,
 }
 
-impl IngressFaults {
+/// A kind of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// UDP to multicast groups: IP multicast media and mDNS.
+    Multicast,
+    /// UDP to multicast groups that carries more than so many bytes: media, while beacons pass.
+    MulticastAbove(u16),
+    /// All UDP, as behind a firewall that lets TCP pass.
+    Udp,
+    /// What the host with this index sends to this host alone: sessions, while multicast passes.
+    UnicastOf(usize),
+    /// What anybody sends to this host alone.
+    Unicast,
+    /// Membership queries: what a switch or router asks, so that it knows who listens to which group.
+    Queries,
+    /// All IP packets.
+    Everything,
+}
+
+impl Faults {
     /// Random loss alone, in percent, with two digits behind the point.
     pub fn loss(percent: f64) -> Self {
         Self { loss_per_10_000: (percent * 100.0).round() as u32, ..Self::default() }
     }
 
-    /// The nftables script that puts these faults in place of those before, in one transaction.
-    pub(crate) fn ruleset(&self, interface: &str) -> String {
+    /// Nothing is lost at random, but all of these kinds.
+    pub fn block(kinds: impl IntoIterator<Item = Blocked>) -> Self {
+        Self { blocked: kinds.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The nftables script that puts these faults in a table of that name in place of those before, in one
+    /// transaction; they strike what `interface` receives.
+    pub(crate) fn ruleset(&self, table: &str, interface: &str) -> String {
         let mut rules = String::from("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n");
-        if self.block_udp {
-            rules.push_str("meta l4proto udp counter drop\n");
-        }
-        if self.block_multicast {
-            rules.push_str("ip daddr 224.0.0.0/4 udp dport 0-65535 counter drop\n");
-            rules.push_str("ip6 daddr ff00::/8 udp dport 0-65535 counter drop\n");
+        for kind in &self.blocked {
+            rules.push_str(&kind.rules());
         }
         if self.loss_per_10_000 > 0 {
             let draw = format!("numgen random mod 10000 lt {}", self.loss_per_10_000);
@@ -35,9 +54,40 @@ impl IngressFaults {
         }
         // The first line makes the second succeed where there is no such table yet.
         format!(
-            "table netdev lab\ndelete table netdev lab\ntable netdev lab {{\n\
+            "table netdev {table}\ndelete table netdev {table}\ntable netdev {table} {{\n\
              chain in {{\ntype filter hook ingress device \"{interface}\" priority 0;\n{rules}}}\n}}\n"
         )
+    }
+}
+
+impl Blocked {
+    fn rules(self) -> String {
+        let to_groups = |more: &str| {
+            format!(
+                "ip daddr 224.0.0.0/4 meta l4proto udp {more} counter drop\n\
+                 ip6 daddr ff00::/8 meta l4proto udp {more} counter drop\n"
+            )
+        };
+        match self {
+            Self::Multicast => to_groups(""),
+            // The length that UDP states includes its header.
+            Self::MulticastAbove(bytes) => to_groups(&format!("udp length > {}", u32::from(bytes) + 8)),
+            Self::Udp => "meta l4proto udp counter drop\n".to_owned(),
+            Self::UnicastOf(index) => format!(
+                "meta protocol {{ ip, ip6 }} ether saddr {} ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 \
+                 counter drop\n",
+                crate::network::hardware_address(index)
+            ),
+            Self::Unicast => {
+                "meta protocol { ip, ip6 } ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 \
+                              counter drop\n"
+                    .to_owned()
+            }
+            Self::Queries => {
+                "ip protocol igmp counter drop\nicmpv6 type mld-listener-query counter drop\n".to_owned()
+            }
+            Self::Everything => "meta protocol { ip, ip6 } counter drop\n".to_owned(),
+        }
     }
 }
 
@@ -52,6 +102,14 @@ ip6 daddr != { ::1, fe80::/10, ff00::/8 } counter
 }
 ";
 
+/// An nftables script that counts the UDP datagrams to one IPv4 group that reach `interface`.
+pub(crate) fn group_counter(interface: &str, group: std::net::Ipv4Addr) -> String {
+    format!(
+        "table netdev count {{\nchain in {{\ntype filter hook ingress device \"{interface}\" priority -10;\n\
+         ip daddr {group} counter\n}}\n}}\n"
+    )
+}
+
 /// Sums the counters of the rules in a listing of `nft -j`.
 pub(crate) fn counted(listing: &str) -> Result<u64> {
     let listing: serde_json::Value = serde_json::from_str(listing).context("`nft -j` writes JSON")?;
@@ -62,13 +120,19 @@ pub(crate) fn counted(listing: &str) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{IngressFaults, counted};
+    use super::{Blocked, Faults, counted};
 
     #[test]
     fn loss_is_drawn_in_hundredths_of_a_percent() {
-        let ruleset = IngressFaults::loss(0.25).ruleset("eth0");
+        let ruleset = Faults::loss(0.25).ruleset("lab", "eth0");
         assert!(ruleset.contains("numgen random mod 10000 lt 25 counter drop"), "{ruleset}");
         assert!(!ruleset.contains("udp"), "{ruleset}");
+    }
+
+    #[test]
+    fn a_limit_of_bytes_counts_the_udp_header() {
+        let ruleset = Faults::block([Blocked::MulticastAbove(400)]).ruleset("lab", "eth0");
+        assert_eq!(ruleset.matches("udp length > 408 counter drop").count(), 2, "{ruleset}");
     }
 
     #[test]

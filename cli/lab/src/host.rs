@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 
 use crate::counters::Counters;
-use crate::faults::{self, IngressFaults};
+use crate::faults::{self, Faults};
 use crate::namespace::Namespace;
 
 /// The interface that every host has.
@@ -63,8 +63,28 @@ impl Host {
     ///
     /// # Errors
     /// nftables refuses the rules.
-    pub fn set_ingress_faults(&self, faults: IngressFaults) -> Result<()> {
-        self.namespace.run("nft", &["-f", "-"], &faults.ruleset(INTERFACE)).map(drop)
+    pub fn set_ingress_faults(&self, faults: &Faults) -> Result<()> {
+        self.namespace.run("nft", &["-f", "-"], &faults.ruleset("lab", INTERFACE)).map(drop)
+    }
+
+    /// Sets what happens to packets that the host sends, in place of what was set before: the bridge loses them, so
+    /// that nothing on the host can know.
+    ///
+    /// # Errors
+    /// The host has no cable, or nftables refuses the rules.
+    pub fn set_egress_faults(&self, faults: &Faults) -> Result<()> {
+        let port = self.port()?;
+        let ruleset = faults.ruleset(&format!("lab_{}", port.name), &port.name);
+        port.hub.run("nft", &["-f", "-"], &ruleset).map(drop)
+    }
+
+    /// Sets what happens to packets in both directions.
+    ///
+    /// # Errors
+    /// As [`Host::set_egress_faults`].
+    pub fn set_faults(&self, faults: &Faults) -> Result<()> {
+        self.set_ingress_faults(faults)?;
+        self.set_egress_faults(faults)
     }
 
     /// Packets that the faults set last have dropped.
@@ -91,6 +111,32 @@ impl Host {
     pub fn strangers(&self) -> Result<u64> {
         let listing = self.namespace.run("nft", &["-j", "list", "table", "inet", "lab"], "")?;
         faults::counted(&listing)
+    }
+
+    /// Counts from now on the datagrams to a multicast group that reach the host's interface.
+    ///
+    /// # Errors
+    /// nftables refuses the rules.
+    pub fn watch_group(&self, group: Ipv4Addr) -> Result<()> {
+        self.namespace.run("nft", &["-f", "-"], &faults::group_counter(INTERFACE, group)).map(drop)
+    }
+
+    /// Datagrams counted since [`Host::watch_group`].
+    ///
+    /// # Errors
+    /// It was never called.
+    pub fn group_datagrams(&self) -> Result<u64> {
+        let listing = self.namespace.run("nft", &["-j", "list", "table", "netdev", "count"], "")?;
+        faults::counted(&listing)
+    }
+
+    /// Lets the interface take super-packets and split them itself, or makes the kernel split them before it.
+    ///
+    /// # Errors
+    /// The kernel cannot switch it.
+    pub fn set_segmentation(&self, on: bool) -> Result<()> {
+        let state = if on { "on" } else { "off" };
+        self.namespace.run("ethtool", &["-K", INTERFACE, "tx-udp-segmentation", state], "").map(drop)
     }
 
     /// Limits what the host can send, bit/s.

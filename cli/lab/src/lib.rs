@@ -2,7 +2,8 @@
 //!
 //! A [`Lab`] is the right to use this machine; a [`Network`] of [`Host`]s lives in it until it is dropped,
 //! whatever happens. A [`Process`] runs on a host and is watched by the lines that it writes. What hosts did is
-//! told by the kernel's interface counters, by recordings compared with the source, and by the
+//! told by the kernel's interface counters, by recordings compared with the source, and by the events that processes
+//! write.
 
 pub mod arrivals;
 pub mod clip;
@@ -13,6 +14,7 @@ pub mod compare;
 pub mod counters;
 pub mod event;
 pub mod faults;
+pub mod feed;
 pub mod flow;
 pub mod host;
 pub mod lab;

@@ -1,7 +1,8 @@
 //! Hosts on one LAN.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -12,6 +13,25 @@ use crate::switch::{LinkProfile, Switch};
 
 /// Most hosts of one network: their addresses end in 1 to 250.
 pub const HOSTS_MAX: usize = 250;
+
+/// A bridge that snoops and is its own querier, times in hundredths of a second; asking takes an address.
+const SNOOPING: &[&str] = &[
+    "link add bridge0 type bridge stp_state 0 forward_delay 0 mcast_snooping 1 \
+     mcast_query_use_ifaddr 1 mcast_startup_query_interval 50 mcast_query_interval 100 \
+     mcast_query_response_interval 50 mcast_membership_interval 300 mcast_querier_interval 200",
+    // It begins after one response interval, which it must know by then.
+    "link set bridge0 type bridge mcast_querier 1",
+    "address add 10.77.255.254/16 dev bridge0",
+];
+
+/// A bridge floods until it has waited for other queriers; here half a second.
+const SNOOPING_SETTLES_MAX: Duration = Duration::from_secs(20);
+
+/// A group that nobody joins, and what is sent there to see whether it arrives.
+const UNHEARD: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+const UNHEARD_PORT: u16 = 9;
+const UNHEARD_DATAGRAMS: usize = 20;
+const UNHEARD_BYTES: usize = 1_000;
 
 /// What a home router does to connections from inside.
 const MASQUERADE: &str = "table ip lab {
@@ -38,14 +58,49 @@ impl Network {
     /// # Errors
     /// More than [`HOSTS_MAX`] hosts, or the kernel refuses one of the parts.
     pub fn bridged(lab: &Lab, count: usize) -> Result<Self> {
+        // Without snooping every port gets all multicast, as on the plain switches of most homes and offices.
+        Self::on_bridge(
+            lab,
+            count,
+            &["link add bridge0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0"],
+        )
+    }
+
+    /// As [`Network::bridged`], but a host gets only multicast that it has asked for: the bridge snoops, asks each
+    /// second who listens, and forgets a listener that does not answer for three. Waits until it does.
+    ///
+    /// # Errors
+    /// As [`Network::bridged`], or the bridge floods after all.
+    pub fn snooped(lab: &Lab, count: usize) -> Result<Self> {
+        let network = Self::on_bridge(lab, count, SNOOPING)?;
+        let deadline = Instant::now() + SNOOPING_SETTLES_MAX;
+        while network.floods()? {
+            anyhow::ensure!(Instant::now() < deadline, "the bridge floods multicast");
+        }
+        Ok(network)
+    }
+
+    /// Whether a group that nobody listens to reaches the second host.
+    fn floods(&self) -> Result<bool> {
+        let [from, to, ..] = &self.hosts[..] else { anyhow::bail!("snooping takes two hosts") };
+        let receiver = to.namespace().enter(|| UdpSocket::bind((UNHEARD, UNHEARD_PORT)))??;
+        receiver.set_read_timeout(Some(Duration::from_millis(100)))?;
+        // A socket that has not joined hears nothing: the interface counts what arrives.
+        let before = to.counters()?.rx_bytes;
+        let sender = from.namespace().enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
+        for _ in 0..UNHEARD_DATAGRAMS {
+            sender.send_to(&[0; UNHEARD_BYTES], (UNHEARD, UNHEARD_PORT))?;
+        }
+        let _ = receiver.recv(&mut [0; 16]);
+        Ok(to.counters()?.rx_bytes - before >= (UNHEARD_DATAGRAMS * UNHEARD_BYTES) as u64)
+    }
+
+    fn on_bridge(lab: &Lab, count: usize, bridge: &[&str]) -> Result<Self> {
         anyhow::ensure!(count <= HOSTS_MAX, "at most {HOSTS_MAX} hosts");
         let number = lab.next_network();
         let hub = Arc::new(Namespace::create(&format!("{number}-hub"))?);
-        // Without snooping every port gets all multicast, as on the plain switches of most homes and offices.
-        hub.configure(&[
-            "link add bridge0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-            "link set bridge0 up",
-        ])?;
+        hub.configure(bridge)?;
+        hub.configure(&["link set bridge0 up"])?;
         let mut hosts = Vec::with_capacity(count);
         for index in 0..count {
             let namespace = host_namespace(number, index)?;
@@ -139,7 +194,7 @@ fn address(index: usize) -> Ipv4Addr {
 }
 
 /// The hardware address of a host, known to all from the start.
-fn hardware_address(index: usize) -> String {
+pub(crate) fn hardware_address(index: usize) -> String {
     format!("02:77:00:00:00:{:02x}", last_byte(index))
 }
 

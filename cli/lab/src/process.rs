@@ -1,7 +1,7 @@
 //! Processes on hosts, watched by the lines that they write.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -36,12 +36,31 @@ impl Process {
     /// # Errors
     /// The program cannot be started.
     pub fn spawn(host: &Host, label: &str, command: &mut Command) -> Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn_with(host, label, command, Stdio::null()).map(|(process, _)| process)
+    }
+
+    /// As [`Process::spawn`]; also returns the end of a pipe from which the process reads its stdin.
+    ///
+    /// # Errors
+    /// As [`Process::spawn`].
+    pub fn spawn_fed(host: &Host, label: &str, command: &mut Command) -> Result<(Self, ChildStdin)> {
+        let (process, stdin) = Self::spawn_with(host, label, command, Stdio::piped())?;
+        Ok((process, stdin.context("a pipe has two ends")?))
+    }
+
+    fn spawn_with(
+        host: &Host,
+        label: &str,
+        command: &mut Command,
+        stdin: Stdio,
+    ) -> Result<(Self, Option<ChildStdin>)> {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let spawned_at = clock::monotonic();
         // A child starts in the namespaces of the thread that forks it.
         let child = host.namespace().enter(|| command.spawn())?;
-        let child = child.with_context(|| format!("cannot start {label}: {command:?}"))?;
-        Self::watch(label, child, spawned_at)
+        let mut child = child.with_context(|| format!("cannot start {label}: {command:?}"))?;
+        let stdin = child.stdin.take();
+        Ok((Self::watch(label, child, spawned_at)?, stdin))
     }
 
     fn watch(label: &str, mut child: Child, spawned_at: f64) -> Result<Self> {

@@ -45,6 +45,8 @@ pub enum Unit {
     Seconds,
     /// Processor time, seconds for each minute of stream.
     CpuSecondsPerMinute,
+    /// Processor time, seconds for each GB of payload delivered.
+    CpuSecondsPerGigabyte,
     /// Rates, Mbit/s.
     MegabitsPerSecond,
 }
@@ -62,6 +64,7 @@ impl Unit {
             Self::Milliseconds => " ms",
             Self::Seconds => " s",
             Self::CpuSecondsPerMinute => " cpu s/min",
+            Self::CpuSecondsPerGigabyte => " cpu s/GB",
             Self::MegabitsPerSecond => " Mbit/s",
         }
     }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::clock;
 use crate::counters::Counters;
 use crate::event::Event;
+use crate::feed::{Feed, TransportStream};
 use crate::host::Host;
 use crate::lab::{Lab, target_directory};
 use crate::network::Network;
@@ -94,11 +95,19 @@ pub struct Watch {
     pub output: Output,
     /// When it stops by itself, counted from when it found the stream.
     pub duration: Option<Duration>,
+    /// Further words of its command line.
+    pub words: Vec<String>,
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { playout_delay: Duration::from_secs(1), peer: None, output: Output::Nothing, duration: None }
+        Self {
+            playout_delay: Duration::from_secs(1),
+            peer: None,
+            output: Output::Nothing,
+            duration: None,
+            words: Vec::new(),
+        }
     }
 }
 
@@ -106,6 +115,12 @@ impl Watch {
     /// Records until stopped.
     pub fn recording() -> Self {
         Self { output: Output::Recording, ..Self::default() }
+    }
+
+    /// The same with further words behind its command line.
+    pub fn with(mut self, words: &[&str]) -> Self {
+        self.words.extend(words.iter().map(|&word| word.to_owned()));
+        self
     }
 }
 
@@ -136,13 +151,38 @@ impl<'a> Swarm<'a> {
     /// # Errors
     /// It does not start.
     pub fn publish(&self, index: usize, input: &[&str]) -> Result<Publisher<'a>> {
+        let mut command = self.publish_command(index, input);
+        let process = Process::spawn(self.network.host(index), "publisher", &mut command)?;
+        self.published(index, process)
+    }
+
+    /// Publishes what a source writes into a pipe, and waits until it runs.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn publish_feed(
+        &self,
+        index: usize,
+        stream: TransportStream,
+        words: &[&str],
+    ) -> Result<(Publisher<'a>, Feed)> {
+        let mut command = self.publish_command(index, &["-"]);
+        command.args(words);
+        let (process, pipe) = Process::spawn_fed(self.network.host(index), "publisher", &mut command)?;
+        let feed = Feed::start(stream, pipe);
+        Ok((self.published(index, process)?, feed))
+    }
+
+    fn publish_command(&self, index: usize, input: &[&str]) -> Command {
         let mut command = self.command(index, "publish");
         command.args(input).args(["--name", STREAM]);
-        let host = self.network.host(index);
-        let mut process = Process::spawn(host, "publisher", &mut command)?;
+        command
+    }
+
+    fn published(&self, index: usize, mut process: Process) -> Result<Publisher<'a>> {
         process.log_to(self.next_log("publisher"));
         let started = process.wait_event("started", PATIENCE)?;
-        Ok(Publisher { member: Member { process, host }, started })
+        Ok(Publisher { member: Member { process, host: self.network.host(index) }, started })
     }
 
     /// Starts a viewer on the host at `index`; does not wait for anything.
@@ -150,8 +190,16 @@ impl<'a> Swarm<'a> {
     /// # Errors
     /// It cannot be started.
     pub fn watch(&self, index: usize, watch: &Watch) -> Result<Viewer<'a>> {
+        self.watch_name(index, STREAM, watch)
+    }
+
+    /// As [`Swarm::watch`], with the stream's name.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn watch_name(&self, index: usize, name: &str, watch: &Watch) -> Result<Viewer<'a>> {
         let mut command = self.command(index, "play");
-        command.arg(STREAM);
+        command.arg(name).args(&watch.words);
         command.args(["--playout-delay", &watch.playout_delay.as_millis().to_string()]);
         if let Some(peer) = &watch.peer {
             command.args(["--peer", peer]);
@@ -259,6 +307,11 @@ pub struct Publisher<'a> {
 }
 
 impl Publisher<'_> {
+    /// What it told of itself when it began.
+    pub fn started(&self) -> &Event {
+        &self.started
+    }
+
     /// What a viewer is given to find it.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -39,12 +40,22 @@ pub struct LinkProfile {
     pub rate: Option<u64>,
     /// Time that a frame may wait for the link; what would wait longer is dropped.
     pub queue: Duration,
+    /// Share of the frames that arrive twice, 0 to 1.
+    pub duplicated: f64,
+    /// Share of the frames that wait [`OVERTAKEN_BY`] longer than others, 0 to 1.
+    pub overtaken: f64,
+    /// Time after which all frames are lost for a while, and that while; none when zero.
+    pub outage: (Duration, Duration),
 }
+
+/// How long a frame is held that others shall overtake: some twenty of them at 8 Mbit/s.
+pub const OVERTAKEN_BY: Duration = Duration::from_millis(20);
 
 /// A switch with a port for each host; stops when dropped.
 #[derive(Debug)]
 pub struct Switch {
     profiles: Arc<Mutex<Vec<LinkProfile>>>,
+    disturbed: Arc<AtomicU64>,
     wake: UnixDatagram,
     thread: Option<JoinHandle<()>>,
 }
@@ -68,8 +79,9 @@ impl Switch {
         let profiles = Arc::new(Mutex::new(vec![profile; ports.len()]));
         let (wake, stop) = UnixDatagram::pair().context("cannot make the switch's stop signal")?;
         let fabric = Fabric::new(ports, Arc::clone(&profiles));
+        let disturbed = Arc::clone(&fabric.disturbed);
         let thread = thread::Builder::new().name("switch".into()).spawn(move || fabric.run(&stop))?;
-        Ok(Self { profiles, wake, thread: Some(thread) })
+        Ok(Self { profiles, disturbed, wake, thread: Some(thread) })
     }
 
     /// Sets what happens from now on to the frames that the host at `index` sends.
@@ -78,6 +90,11 @@ impl Switch {
         if let Some(slot) = profiles.get_mut(index) {
             *slot = profile;
         }
+    }
+
+    /// Frames that were duplicated or overtaken so far.
+    pub fn disturbed(&self) -> u64 {
+        self.disturbed.load(Ordering::Relaxed)
     }
 }
 
@@ -109,13 +126,24 @@ struct Fabric {
     link_free: Vec<Instant>,
     held: BinaryHeap<Reverse<Held>>,
     numbered: u64,
+    disturbed: Arc<AtomicU64>,
+    started: Instant,
     random: u64,
 }
 
 impl Fabric {
     fn new(ports: Vec<SyncDevice>, profiles: Arc<Mutex<Vec<LinkProfile>>>) -> Self {
         let link_free = vec![Instant::now(); ports.len()];
-        Self { ports, profiles, link_free, held: BinaryHeap::new(), numbered: 0, random: 0x5eed }
+        Self {
+            ports,
+            profiles,
+            link_free,
+            held: BinaryHeap::new(),
+            numbered: 0,
+            disturbed: Arc::default(),
+            started: Instant::now(),
+            random: 0x5eed,
+        }
     }
 
     fn run(mut self, stop: &UnixDatagram) {
@@ -162,9 +190,13 @@ impl Fabric {
             let Ok(length) = self.ports[from].recv(frame) else { return };
             let now = Instant::now();
             let Some(sent) = self.cross_link(from, length, &profile, now) else { continue };
+            let copies = 1 + u32::from(self.disturbs(profile.duplicated));
+            let extra = if self.disturbs(profile.overtaken) { OVERTAKEN_BY } else { Duration::ZERO };
             for to in destinations(from, self.ports.len(), &frame[..length]) {
-                let due = sent + profile.delay + profile.jitter.mul_f64(self.draw());
-                self.hold(due, to, frame[..length].to_vec());
+                let due = sent + profile.delay + extra + profile.jitter.mul_f64(self.draw());
+                for _ in 0..copies {
+                    self.hold(due, to, frame[..length].to_vec());
+                }
             }
         }
     }
@@ -177,7 +209,10 @@ impl Fabric {
         profile: &LinkProfile,
         now: Instant,
     ) -> Option<Instant> {
-        if self.draw() < profile.loss {
+        let (every, lasting) = profile.outage;
+        let since = now.duration_since(self.started);
+        let in_outage = !every.is_zero() && since.as_micros() % every.as_micros() < lasting.as_micros();
+        if in_outage || self.draw() < profile.loss {
             return None;
         }
         let Some(rate) = profile.rate else { return Some(now) };
@@ -187,6 +222,13 @@ impl Fabric {
         }
         self.link_free[from] = start + Duration::from_secs_f64(length as f64 * 8.0 / rate.max(1) as f64);
         Some(self.link_free[from])
+    }
+
+    /// Whether the next frame is one of that share; counts it if so.
+    fn disturbs(&mut self, share: f64) -> bool {
+        let disturbs = share > 0.0 && self.draw() < share;
+        self.disturbed.fetch_add(u64::from(disturbs), Ordering::Relaxed);
+        disturbs
     }
 
     fn hold(&mut self, due: Instant, to: usize, frame: Vec<u8>) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
-use swarmcast_lab::faults::IngressFaults;
+use swarmcast_lab::faults::{Blocked, Faults};
 use swarmcast_lab::flow::{self, TcpFlow};
 use swarmcast_lab::namespace;
 use swarmcast_lab::switch::LinkProfile;
@@ -67,12 +67,12 @@ fn a_clean_bridge_delivers_all_and_its_counters_agree() -> Result<()> {
 fn loss_is_random_and_can_be_lifted() -> Result<()> {
     let lab = lab!();
     let network = Network::bridged(&lab, 2)?;
-    network.host(1).set_ingress_faults(IngressFaults::loss(10.0))?;
+    network.host(1).set_ingress_faults(&Faults::loss(10.0))?;
     let received = delivered(&network, 0, 1)?;
     assert!((415..=485).contains(&received), "{received} of 500 at 10 % loss");
     assert!(network.host(1).dropped()? >= u64::from(500 - received));
     assert_eq!(delivered(&network, 1, 0)?, 500, "the other direction is clean");
-    network.host(1).set_ingress_faults(IngressFaults::default())?;
+    network.host(1).set_ingress_faults(&Faults::default())?;
     assert_eq!(delivered(&network, 0, 1)?, 500);
     Ok(())
 }
@@ -81,7 +81,7 @@ fn loss_is_random_and_can_be_lifted() -> Result<()> {
 fn udp_is_blocked_while_tcp_passes() -> Result<()> {
     let lab = lab!();
     let network = Network::bridged(&lab, 2)?;
-    network.host(1).set_ingress_faults(IngressFaults { block_udp: true, ..IngressFaults::default() })?;
+    network.host(1).set_ingress_faults(&Faults::block([Blocked::Udp]))?;
     assert_eq!(delivered(&network, 0, 1)?, 0);
     let flow = TcpFlow::start(network.host(0), network.host(1))?;
     thread::sleep(SECOND / 5);
@@ -176,8 +176,7 @@ fn multicast_reaches_all_until_it_is_blocked() -> Result<()> {
         socket.set_read_timeout(Some(SECOND / 5))?;
         receivers.push(socket);
     }
-    let blocked = IngressFaults { block_multicast: true, ..IngressFaults::default() };
-    network.host(2).set_ingress_faults(blocked)?;
+    network.host(2).set_ingress_faults(&Faults::block([Blocked::Multicast]))?;
     let sender = network.host(0).namespace().enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
     // No interface is named: the default route decides.
     sender.send_to(b"hello", (group, 5353))?;

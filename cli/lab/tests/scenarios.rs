@@ -20,14 +20,15 @@ macro_rules! scenarios {
         $(
             #[test]
             fn $name() -> Result<()> {
-                short(stringify!($name))
+                short(&stringify!($name).replace('_', "-"))
             }
         )*
 
         #[test]
-        fn every_scenario_is_a_test() {
-            let tested = [$(stringify!($name)),*];
-            assert!(swarmcast_lab::scenario::SCENARIOS.iter().map(|scenario| scenario.name).eq(tested));
+        fn every_scenario_that_is_a_test_stands_here() {
+            let here = [$(stringify!($name).replace('_', "-")),*];
+            let tested = swarmcast_lab::scenario::SCENARIOS.iter().filter(|scenario| scenario.tested);
+            assert!(tested.map(|scenario| scenario.name).eq(here));
         }
     };
 }

@@ -31,7 +31,7 @@ fn main() -> Result<ExitCode> {
     let args = Args::parse();
     if args.list {
         for Scenario { name, about, .. } in SCENARIOS {
-            println!("{name:12} {about}");
+            println!("{name:16} {about}");
         }
         return Ok(ExitCode::SUCCESS);
     }

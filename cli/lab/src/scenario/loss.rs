@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{is_full, let_run, span};
 use crate::clip::Clip;
 use crate::compare::{Comparison, Source};
-use crate::faults::IngressFaults;
+use crate::faults::Faults;
 use crate::lab::Lab;
 use crate::network::Network;
 use crate::report::{Goal, Report, Unit};
@@ -52,7 +52,7 @@ fn comparisons(lab: &Lab, percent: f64, delay: Duration, time: Duration) -> Resu
     let source = Source::read(&clip)?;
     let network = Network::bridged(lab, VIEWERS + 1)?;
     for host in network.hosts() {
-        host.set_ingress_faults(IngressFaults::loss(percent))?;
+        host.set_ingress_faults(&Faults::loss(percent))?;
     }
     let swarm = Swarm::new(lab, &network, "loss")?;
     let _publisher = swarm.publish_loop(0, &clip)?;

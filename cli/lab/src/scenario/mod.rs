@@ -16,10 +16,12 @@ mod churn;
 mod clean;
 mod cpu;
 mod distance;
+mod fault;
 mod join;
 mod loss;
 mod overhead;
 mod upload;
+mod usage;
 mod webcam;
 
 /// One scenario.
@@ -29,23 +31,51 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it shows.
     pub about: &'static str,
-    run: fn(&Lab, &mut Report) -> Result<()>,
+    /// Whether its short form is a test.
+    pub tested: bool,
+    run: Run,
 }
 
 /// All scenarios, in the order of the report.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "clean", about: "3 viewers record bit-identically; counters agree", run: clean::run },
-    Scenario { name: "join", about: "process start to first access unit", run: join::run },
-    Scenario { name: "upload", about: "8 viewers carry most of the load", run: upload::run },
-    Scenario { name: "loss", about: "random loss on every link", run: loss::run },
-    Scenario { name: "distance", about: "30 ms apart, 1 % loss", run: distance::run },
-    Scenario { name: "bottleneck", about: "10 Mbit/s shared with a TCP flow", run: bottleneck::run },
-    Scenario { name: "churn", about: "the busiest viewer is killed or stopped", run: churn::run },
-    Scenario { name: "attack", about: "a member alters, replays, boasts, floods", run: attack::run },
-    Scenario { name: "webcam", about: "capture to delivery", run: webcam::run },
-    Scenario { name: "overhead", about: "bytes on the wire over payload", run: overhead::run },
-    Scenario { name: "cpu", about: "processor time of viewer and publisher", run: cpu::run },
+    tested("clean", "3 viewers record bit-identically; counters agree", clean::run),
+    tested("join", "process start to first access unit", join::run),
+    tested("upload", "8 viewers carry most of the load", upload::run),
+    tested("loss", "random loss on every link", loss::run),
+    tested("distance", "30 ms apart, 1 % loss", distance::run),
+    tested("bottleneck", "10 Mbit/s shared with a TCP flow", bottleneck::run),
+    tested("churn", "the busiest viewer is killed or stopped", churn::run),
+    tested("attack", "a member alters, replays, boasts, floods", attack::run),
+    tested("webcam", "capture to delivery", webcam::run),
+    tested("overhead", "bytes on the wire over payload", overhead::run),
+    tested("cpu", "processor time of viewer and publisher", cpu::run),
+    untested("fault-kill", "publisher killed, stopped, stopped for a while", fault::kill::run),
+    untested("fault-end", "publisher ends by Ctrl-C or with its file", fault::end::run),
+    untested("fault-silence", "publisher's source silent: a pause", fault::silence::run),
+    untested("fault-restart", "publisher again, by the same key or another", fault::restart::run),
+    untested("fault-multicast", "multicast blocked for one, for all, for media", fault::multicast::run),
+    untested("fault-snooping", "a switch forgets who listens", fault::snooping::run),
+    untested("fault-sessions", "sessions blocked, multicast alive", fault::sessions::run),
+    untested("fault-origin", "only the origin can be reached", fault::origin::run),
+    untested("fault-foreign", "everything blocked: the caller's own URL", fault::foreign::run),
+    untested("fault-local", "faults of the viewer's own side", fault::local::run),
+    untested("fault-loss", "loss, bursts, duplicates, reordering", fault::loss::run),
+    untested("fault-forgery", "lies multicast without the key", fault::forgery::run),
+    untested("multicast-cost", "processor time and bytes by number of viewers", fault::cost::run),
 ];
+
+/// What a scenario does.
+type Run = fn(&Lab, &mut Report) -> Result<()>;
+
+/// A scenario whose short form is a test.
+const fn tested(name: &'static str, about: &'static str, run: Run) -> Scenario {
+    Scenario { name, about, tested: true, run }
+}
+
+/// A scenario that runs by name alone, until the binary meets its goals.
+const fn untested(name: &'static str, about: &'static str, run: Run) -> Scenario {
+    Scenario { name, about, tested: false, run }
+}
 
 impl Scenario {
     /// The scenario called `name`.
@@ -63,13 +93,18 @@ impl Scenario {
 }
 
 /// The median and the 95th percentile of `values`, by the nearest rank.
-fn percentiles(mut values: Vec<f64>) -> (f64, f64) {
+fn percentiles(values: Vec<f64>) -> (f64, f64) {
+    let [median, high] = ranks(values, [0.5, 0.95]);
+    (median, high)
+}
+
+/// The values below which lie these shares of `values`, by the nearest rank.
+fn ranks<const N: usize>(mut values: Vec<f64>, shares: [f64; N]) -> [f64; N] {
     values.sort_by(f64::total_cmp);
-    let rank = |share: f64| {
+    shares.map(|share| {
         let index = (share * values.len() as f64).ceil() as usize;
         values.get(index.saturating_sub(1)).copied().unwrap_or(f64::NAN)
-    };
-    (rank(0.5), rank(0.95))
+    })
 }
 
 /// Seconds of a run's length.

@@ -1,0 +1,134 @@
+//! Faults of the viewer's own side: each is told with the right reason, and none is blamed on the source.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+
+use super::{Moment, Scene, add_none, add_time, recorded};
+use crate::faults::{Blocked, Faults};
+use crate::lab::Lab;
+use crate::network::Network;
+use crate::report::{Goal, Report, Unit};
+use crate::swarm::{PATIENCE, Swarm, Viewer, Watch};
+
+/// Seconds until the stream is dead for a viewer in mid-stream, and for one that never found it (`--wait` is 5 s by
+/// default), with the time that telling it may take.
+const DEAD: f64 = 5.5;
+const NOT_FOUND: f64 = 6.5;
+
+/// How long processes stand still whose playout delay hides it, milliseconds; and one that overruns, seconds.
+const STARVATIONS: [u64; 2] = [200, 500];
+const OVERRUN: f64 = 3.0;
+/// Seconds until it plays again.
+const RECOVERED: f64 = 1.0;
+
+/// Viewers in the order of their hosts.
+const CUT: usize = 1;
+const SILENCED: usize = 2;
+const NO_UDP: usize = 3;
+const STARVED: usize = 4;
+const OVERRUNNING: usize = 5;
+const VIEWERS: usize = 5;
+/// Hosts on which nobody watches at first.
+const SEEKER: usize = VIEWERS + 1;
+const NO_UDP_SEEKER: usize = VIEWERS + 2;
+
+/// Runs the scenario.
+pub(in crate::scenario) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
+    let network = Network::bridged(lab, NO_UDP_SEEKER + 1)?;
+    let mut watches = vec![Watch::default(); VIEWERS];
+    watches[STARVED - 1] = Watch::recording();
+    let scene = Scene::set(lab, &network, "fault-local", &[], &watches)?;
+    scene.play(1.0);
+
+    // Viewers suffer side by side: each has a host to itself.
+    let moment = Moment::now();
+    network.host(CUT).cut()?;
+    network.host(SILENCED).set_faults(&Faults::block([Blocked::Everything]))?;
+    network.host(NO_UDP).set_faults(&Faults::block([Blocked::Udp]))?;
+    network.host(NO_UDP_SEEKER).set_faults(&Faults::block([Blocked::Udp]))?;
+    let overrunning = &scene.viewers[OVERRUNNING - 1];
+    overrunning.member.process.signal(Signal::SIGSTOP)?;
+    let peer = Some(scene.publisher.ticket()?);
+    let no_udp_seeker = scene.swarm.watch(NO_UDP_SEEKER, &Watch { peer, ..Watch::default() })?;
+    let seeker = scene.swarm.watch_name(SEEKER, "nothing", &Watch::default())?;
+    starve(&scene.viewers[STARVED - 1])?;
+    moment.run_until(OVERRUN);
+    let continued = Moment::now();
+    overrunning.member.process.signal(Signal::SIGCONT)?;
+
+    let dead: [(&str, &Viewer, &[&str], f64, i32); 5] = [
+        ("own link cut", &scene.viewers[CUT - 1], &["network-down"], DEAD, 9),
+        ("all peers silent", &scene.viewers[SILENCED - 1], &["partitioned-local"], DEAD, 9),
+        ("UDP blocked in mid-stream", &scene.viewers[NO_UDP - 1], &["udp-blocked"], DEAD, 9),
+        ("UDP blocked from the start", &no_udp_seeker, &["udp-blocked"], NOT_FOUND, 9),
+        ("no such stream", &seeker, &["no-such-stream"], NOT_FOUND, 4),
+    ];
+    for (case, viewer, reasons, limit, code) in dead {
+        report.enter_case(case);
+        add_dead(report, moment, viewer, reasons, limit, code);
+    }
+    report.enter_case("process stopped for 3 s: overrun");
+    let live = continued.verdict(overrunning, "live", RECOVERED);
+    add_time(report, "live behind the stop", continued.seconds(live.as_ref()), RECOVERED);
+    add_none(report, "verdicts with another reason than overrun", not_local(moment, overrunning));
+    add_none(report, "subscriptions closed", moment.all(overrunning, "closed").len());
+    let overflowed = overrunning.member.snapshot()?.stats.number("overflowed").unwrap_or(f64::NAN);
+    report.add("datagrams told as overflowed", overflowed, Unit::Count, Goal::None);
+    report.enter_case("process starved for 200 and 500 ms");
+    let starved = &scene.viewers[STARVED - 1];
+    add_none(report, "verdicts with another reason than overrun", not_local(moment, starved));
+    add_none(report, "times dead", moment.all(starved, "closed").len());
+    add_none(report, "access units missing", recorded(starved, &scene.source)?.missing());
+    report.enter_case("no peer at all");
+    no_peer(lab, report)
+}
+
+/// Stops a viewer as long as a busy machine does, with a second in between.
+fn starve(viewer: &Viewer) -> Result<()> {
+    for milliseconds in STARVATIONS {
+        let process = &viewer.member.process;
+        process.signal(Signal::SIGSTOP)?;
+        super::let_run(Duration::from_millis(milliseconds));
+        process.signal(Signal::SIGCONT)?;
+        super::let_run(Duration::from_secs(1));
+    }
+    Ok(())
+}
+
+/// Adds that the viewer's stream died with one of these reasons, and nobody else was blamed.
+fn add_dead(report: &mut Report, moment: Moment, viewer: &Viewer, reasons: &[&str], limit: f64, code: i32) {
+    let closed = moment.event(&viewer.member.process, "closed", limit, |_| true);
+    add_time(report, "closed behind the fault", moment.seconds(closed.as_ref()), limit);
+    let reason = closed.as_ref().and_then(|event| event.text("reason"));
+    let right = reason.is_some_and(|reason| reasons.contains(&reason));
+    report.add(
+        &format!("reason is {}, told {}", reasons.join(" or "), reason.unwrap_or("none")),
+        f64::from(u8::from(right)),
+        Unit::Count,
+        Goal::AtLeast(1.0),
+    );
+    let exit = viewer.member.process.wait_exit(PATIENCE).ok().and_then(|exit| exit.code);
+    let exit = exit.map_or(f64::NAN, f64::from);
+    report.add(&format!("exit code, due {code}"), exit, Unit::Count, Goal::AtMost(f64::from(code)));
+    let verdicts = moment.all(viewer, "verdict");
+    let blames =
+        verdicts.iter().chain(&closed).filter(|event| event.text("reason") == Some("publisher-gone"));
+    add_none(report, "times that the source was blamed", blames.count());
+}
+
+/// Verdicts that tell a reason, and not that this process was too slow.
+fn not_local(moment: Moment, viewer: &Viewer) -> usize {
+    let verdicts = moment.all(viewer, "verdict");
+    verdicts.iter().filter(|event| event.text("reason").is_some_and(|reason| reason != "overrun")).count()
+}
+
+fn no_peer(lab: &Lab, report: &mut Report) -> Result<()> {
+    let network = Network::bridged(lab, 1)?;
+    let swarm = Swarm::new(lab, &network, "fault-local-alone")?;
+    let viewer = swarm.watch(0, &Watch::default())?;
+    let moment = Moment { t: viewer.member.process.spawned_at() };
+    add_dead(report, moment, &viewer, &["no-reachable-peers"], NOT_FOUND, 5);
+    Ok(())
+}
