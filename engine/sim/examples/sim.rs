@@ -5,7 +5,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use swarmcast_sim::link::{LossModel, RateModel};
+use swarmcast_core::multicast::MulticastChoice;
+use swarmcast_sim::link::{LinkModel, LossModel, RateModel};
 use swarmcast_sim::scenario::Scenario;
 use swarmcast_sim::workload::Workload;
 
@@ -22,6 +23,8 @@ const HELP: &str = "usage: sim [NAME=VALUE ...]
   reorder=0     share held back            duplicate=0 share that comes twice
   up=1000e6     uplink, bit/s              down=0      downlink, bit/s, 0 is no limit
   drift=50      clocks, ppm either way     churn=0     share of viewers that go
+  multicast=0   1 multicasts the stream on the LAN
+  mloss=0       share of multicast datagrams lost on their way to each receiver, beside `loss`
   neighbours=16 most sessions of a host
   kill=0        second at which the busiest relay is killed
   trace=0       1 prints each step to stderr";
@@ -84,6 +87,12 @@ fn set(scenario: &mut Scenario, name: &str, number: f64) -> Result<(), String> {
         "up" => scenario.host.up = RateModel::limited(number as u64),
         "down" if number > 0.0 => scenario.host.down = RateModel::limited(number as u64),
         "down" => scenario.host.down = RateModel::UNLIMITED,
+        "multicast" => {
+            scenario.multicast = if number > 0.0 { MulticastChoice::Auto } else { MulticastChoice::Off };
+        }
+        "mloss" => {
+            scenario.world.multicast = Some(LinkModel { loss: LossModel::Random(number), ..*link });
+        }
         "drift" => scenario.world.drift_ppm_max = number as u32,
         "neighbours" => scenario.host.neighbours_max = Some(number as usize),
         "churn" => scenario.churn = number.clamp(0.0, 1.0),

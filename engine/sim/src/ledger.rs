@@ -1,11 +1,13 @@
 //! What was published, so that oracles can judge what is delivered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use swarmcast_core::catalogue::{AccessUnit, Catalogue, TimeBase, TrackId};
-use swarmcast_core::ids::{Epoch, StreamHandle, StreamKey};
+use swarmcast_core::ids::{Epoch, StreamHandle, StreamKey, StreamTag};
+use swarmcast_core::wire::peek_tag;
 
+use crate::clock::HostClock;
 use crate::network::HostId;
 use crate::workload;
 
@@ -40,6 +42,12 @@ pub(crate) struct Run {
     pub(crate) vanished: Option<Duration>,
     /// True times between which its source was silent.
     pub(crate) silences: Vec<(Duration, Duration)>,
+    /// What heads its datagrams, once its key is known.
+    pub(crate) tag: Option<StreamTag>,
+    /// The publisher's clock.
+    clock: HostClock,
+    /// Hashes of all datagrams that the publisher sent, in a world where somebody forges some.
+    genuine: BTreeSet<u64>,
     salt: u64,
     tracks: BTreeMap<TrackId, Vec<Record>>,
     count: u64,
@@ -57,6 +65,31 @@ impl Run {
 
     pub(crate) fn time_base(&self, track: TrackId) -> TimeBase {
         self.catalogue.track(track).map_or(TimeBase::MICROS, |track| track.time_base)
+    }
+
+    /// Returns the true time of what the publisher says happened so long after the run began.
+    pub(crate) fn true_time(&self, since_epoch: Duration) -> Duration {
+        self.clock.when(self.clock.now(self.began).after(since_epoch))
+    }
+
+    /// Returns since when the source has been silent.
+    pub(crate) fn silent_since(&self, at: Duration) -> Option<Duration> {
+        self.silences.iter().find(|(from, to)| (*from..*to).contains(&at)).map(|(from, _)| *from)
+    }
+
+    /// Returns whether the source was silent at any time in between.
+    pub(crate) fn was_silent(&self, from: Duration, to: Duration) -> bool {
+        self.silences.iter().any(|(begins, ends)| *begins <= to && *ends >= from)
+    }
+
+    /// Takes note of a datagram that the publisher sent.
+    pub(crate) fn sent(&mut self, datagram: &[u8]) {
+        self.genuine.insert(workload::hash(datagram));
+    }
+
+    /// Returns whether the publisher sent this very datagram.
+    pub(crate) fn is_genuine(&self, datagram: &[u8]) -> bool {
+        self.genuine.contains(&workload::hash(datagram))
     }
 
     /// Returns the number of access units and of their payload bytes so far.
@@ -95,7 +128,7 @@ impl Ledger {
         epoch: Epoch,
         catalogue: Catalogue,
         salt: u64,
-        began: Duration,
+        (began, clock): (Duration, HostClock),
     ) {
         self.runs.push(Run {
             host,
@@ -107,6 +140,9 @@ impl Ledger {
             ended: None,
             vanished: None,
             silences: Vec::new(),
+            tag: None,
+            clock,
+            genuine: BTreeSet::new(),
             salt,
             tracks: BTreeMap::new(),
             count: 0,
@@ -132,6 +168,12 @@ impl Ledger {
 
     pub(crate) fn run_of(&mut self, host: HostId) -> Option<&mut Run> {
         self.runs.iter_mut().rev().find(|run| run.host == host)
+    }
+
+    /// Returns the run whose datagrams begin like this one.
+    pub(crate) fn run_in(&self, datagram: &[u8]) -> Option<&Run> {
+        let tag = peek_tag(datagram)?;
+        self.runs.iter().find(|run| run.tag == Some(tag))
     }
 
     pub(crate) fn find(&self, key: StreamKey, epoch: Epoch) -> Option<&Run> {

@@ -152,6 +152,10 @@ impl Network {
         self.hosts[host.0 as usize].cut = cut;
     }
 
+    pub(crate) fn is_cut(&self, host: HostId) -> bool {
+        self.hosts[host.0 as usize].cut
+    }
+
     /// Cuts two hosts off from each other, or joins them again.
     pub(crate) fn set_pair_cut(&mut self, a: HostId, b: HostId, cut: bool) {
         let pair = (a.min(b), a.max(b));

@@ -5,11 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use swarmcast_core::catalogue::TrackId;
+use swarmcast_core::health::{PathKind, Verdict};
 use swarmcast_core::node::CloseCause;
 use swarmcast_core::stats::StreamStats;
 
 use crate::network::{HostId, Traffic};
-use crate::oracle::Violation;
+use crate::oracle::{PathChange, VerdictChange, Violation};
 use crate::trace::Digest;
 use crate::world::{STREAM, World};
 
@@ -80,6 +81,12 @@ pub struct HostReport {
     pub joined: Option<Duration>,
     /// From publication to delivery, of what was published after the join.
     pub latency: Quantiles,
+    /// What it said of the stream, in order.
+    pub verdicts: Vec<VerdictChange>,
+    /// The paths that it was served by, in order.
+    pub paths: Vec<PathChange>,
+    /// Share of its headers and fragments that came by multicast.
+    pub multicast_share: f64,
     /// Why its subscription ended.
     pub closed: Option<CloseCause>,
     /// Inputs that its process handled.
@@ -107,6 +114,18 @@ pub struct Report {
     pub published_units: u64,
     /// Rules that were broken.
     pub violations: Vec<Violation>,
+}
+
+impl HostReport {
+    /// Returns when it said of the stream what it is, each time.
+    pub fn said(&self, verdict: Verdict) -> Vec<Duration> {
+        self.verdicts.iter().filter(|change| change.to == verdict).map(|change| change.at).collect()
+    }
+
+    /// Returns the path that it was served by at the end, `None` when it told of none.
+    pub fn path(&self) -> Option<PathKind> {
+        self.paths.last().map(|change| change.to)
+    }
 }
 
 impl Report {
@@ -191,6 +210,9 @@ fn host_report(world: &World, index: usize) -> HostReport {
         resets: subscriptions.iter().map(|s| s.resets).sum(),
         joined: subscriptions.first().and_then(|s| Some(s.first_at?.saturating_sub(s.subscribed_at))),
         latency: Quantiles::of(subscriptions.iter().flat_map(|s| s.latencies.iter().copied()).collect()),
+        verdicts: subscriptions.iter().flat_map(|s| s.health.verdicts.iter().cloned()).collect(),
+        paths: subscriptions.iter().flat_map(|s| s.health.paths.iter().cloned()).collect(),
+        multicast_share: subscriptions.last().map_or(0.0, |s| world.multicast_share(host.id, s)),
         closed: subscriptions.last().and_then(|s| s.closed.clone()),
         inputs: host.inputs,
     }
@@ -217,7 +239,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{:>5} {:>9} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>5} {:>5}",
+            "{:>5} {:>9} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>5} {:>5} {:>9} {:>5} verdicts",
             "host",
             "role",
             "join ms",
@@ -230,15 +252,19 @@ impl fmt::Display for Report {
             "repaired",
             "lost",
             "nbrs",
-            "supp"
+            "supp",
+            "path",
+            "mc %"
         )?;
         for host in &self.hosts {
             let joined = host.joined.map_or_else(|| "-".to_owned(), |d| format!("{:.0}", ms(d)));
             let role = format!("{:?}{}", host.role, if host.alive { "" } else { "+" });
             let stats = &host.stats;
+            let path = host.path().map_or_else(|| "-".to_owned(), |path| format!("{path:?}"));
             writeln!(
                 f,
-                "{:>5} {role:>9} {joined:>7} {:>7} {:>7} {:>8.1} {:>8.1} {:>8.2} {:>8} {:>8} {:>8} {:>5} {:>5}",
+                "{:>5} {role:>9} {joined:>7} {:>7} {:>7} {:>8.1} {:>8.1} {:>8.2} {:>8} {:>8} {:>8} {:>5} {:>5} \
+                 {path:>9} {:>5.1} {}",
                 host.host.to_string(),
                 host.units,
                 host.missing,
@@ -250,10 +276,19 @@ impl fmt::Display for Report {
                 stats.lost,
                 stats.neighbours,
                 stats.suppliers,
+                host.multicast_share * 100.0,
+                verdict_counts(host),
             )?;
         }
         self.violations.iter().try_for_each(|violation| writeln!(f, "BROKEN: {violation}"))
     }
+}
+
+/// Says how often each verdict was told: `Live 2, Starved 1`.
+fn verdict_counts(host: &HostReport) -> String {
+    let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
+    host.verdicts.iter().for_each(|change| *counts.entry(change.to).or_default() += 1);
+    counts.iter().map(|(verdict, count)| format!("{verdict:?} {count}")).collect::<Vec<_>>().join(", ")
 }
 
 fn ms(duration: Duration) -> f64 {

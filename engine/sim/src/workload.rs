@@ -247,6 +247,15 @@ pub(crate) fn index_of(payload: &[u8]) -> Option<u64> {
     payload.first_chunk().map(|head| u64::from_le_bytes(*head))
 }
 
+/// Returns a hash over all of it.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
+    words.fold(bytes.len() as u64, |hash, word| mix(hash.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ word))
+}
+
 /// Finalizer of SplitMix64.
 pub(crate) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,17 +1,23 @@
 //! What must never happen, checked after every step.
 
+mod evidence;
 mod host;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::time::Duration;
 
 use swarmcast_core::catalogue::TrackId;
+use swarmcast_core::health::{PathCause, PathKind, PathVerdict, Reason, Verdict};
 use swarmcast_core::ids::{Epoch, PathId, StreamHandle};
 
+pub(crate) use evidence::Evidence;
 pub(crate) use host::HostOracle;
 pub(crate) use subscription::SubscriptionOracle;
+pub(crate) use verdict::Scene;
+pub use verdict::{PathChange, VerdictChange};
 
 use crate::network::HostId;
 
@@ -116,6 +122,91 @@ pub enum Breach {
     /// A stream ended long ago and its subscription is still open.
     #[error("still open {waited:?} after the stream ended")]
     NotClosed {
+        /// How long it has been.
+        waited: Duration,
+    },
+    /// A verdict does not begin where the last one ended, or takes a step that the machine does not have.
+    #[error("verdict goes from {from:?} to {to:?}, it was {was:?}")]
+    VerdictChain {
+        /// What was told before.
+        was: Verdict,
+        /// What it claims to have been.
+        from: Verdict,
+        /// What it is.
+        to: Verdict,
+    },
+    /// `Starved` was told although useful fragments came, or the publisher had said that it pauses.
+    #[error("starved {idle:?} after the last useful fragment, {excuse:?} after word of a pause")]
+    FalseStarved {
+        /// Time since the last useful fragment.
+        idle: Duration,
+        /// Age of the publisher's word.
+        excuse: Option<Duration>,
+    },
+    /// `Dead` was told too early.
+    #[error("dead {idle:?} after the last useful fragment")]
+    FalseDead {
+        /// Time since the last useful fragment or excuse.
+        idle: Duration,
+    },
+    /// `Paused` was told although the source was not silent.
+    #[error("paused while the source was sending")]
+    FalsePaused,
+    /// A verdict blames somebody who is not at fault.
+    #[error("{verdict:?} because of {reason:?}")]
+    Blamed {
+        /// The verdict.
+        verdict: Verdict,
+        /// Its reason.
+        reason: Option<Reason>,
+    },
+    /// A verdict that is due was not told.
+    #[error("still {verdict:?} and not {due:?}, {idle:?} after the last thing of use")]
+    Unmoved {
+        /// What is told.
+        verdict: Verdict,
+        /// What should be.
+        due: Verdict,
+        /// Time since the last useful fragment, or since the source fell silent.
+        idle: Duration,
+    },
+    /// A path event does not begin where the last one ended, or its cause goes the other way.
+    #[error("path goes from {from:?} to {to:?}, it was {was:?}")]
+    PathChain {
+        /// What was told before.
+        was: PathKind,
+        /// What it claims to have been.
+        from: PathKind,
+        /// What it is.
+        to: PathKind,
+    },
+    /// A path was left or returned to for a cause that is not there.
+    #[error("{cause:?}, {since_multicast:?} after the last fragment by multicast")]
+    PathUntrue {
+        /// The cause.
+        cause: PathCause,
+        /// Time since the last fragment by multicast.
+        since_multicast: Option<Duration>,
+    },
+    /// A path's verdict does not begin where the last one ended.
+    #[error("verdict on {path:?} goes on from {from:?}, it was {was:?}")]
+    PathVerdictChain {
+        /// The path.
+        path: PathKind,
+        /// What was told before.
+        was: PathVerdict,
+        /// What it claims to have been.
+        from: PathVerdict,
+    },
+    /// Something was told that was known.
+    #[error("{what} was told again")]
+    Repeated {
+        /// What.
+        what: &'static str,
+    },
+    /// A stream is dead and its subscription, which does not wait, is still open.
+    #[error("still open {waited:?} after the stream was dead")]
+    DeadAndOpen {
         /// How long it has been.
         waited: Duration,
     },

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use swarmcast_core::catalogue::{AccessUnit, TrackId};
 use swarmcast_core::ids::{Epoch, StreamHandle, StreamKey};
-use swarmcast_core::node::{CloseCause, Event};
+use swarmcast_core::node::{CloseCause, Event, Subscription};
 
 use super::Breach;
+use super::verdict::{Scene, VerdictOracle};
 use crate::ledger::{Ledger, Record, Run};
 
 /// Gaps that are remembered: none explains units that are older than the newest 256.
 const GAPS_MAX: usize = 256;
+
+/// Longest time from `Dead` to `Closed`.
+const CLOSE_MAX: Duration = Duration::from_millis(100);
 
 /// Watches one subscription from `Subscribe` to `Closed`.
 #[derive(Debug)]
@@ -19,6 +23,9 @@ pub(crate) struct SubscriptionOracle {
     pub(crate) handle: StreamHandle,
     pub(crate) playout_delay: Duration,
     pub(crate) subscribed_at: Duration,
+    /// Whether it stays open when its stream is dead.
+    waits: bool,
+    pub(crate) health: VerdictOracle,
     /// True time of the first access unit.
     pub(crate) first_at: Option<Duration>,
     pub(crate) closed: Option<CloseCause>,
@@ -46,11 +53,13 @@ struct Span {
 }
 
 impl SubscriptionOracle {
-    pub(crate) fn new(handle: StreamHandle, playout_delay: Duration, subscribed_at: Duration) -> Self {
+    pub(crate) fn new(subscription: &Subscription, subscribed_at: Duration) -> Self {
         Self {
-            handle,
-            playout_delay,
+            handle: subscription.handle,
+            playout_delay: subscription.playout_delay,
             subscribed_at,
+            waits: subscription.waits || subscription.foreign,
+            health: VerdictOracle::default(),
             first_at: None,
             closed: None,
             units: 0,
@@ -100,6 +109,22 @@ impl SubscriptionOracle {
                 }
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Takes what one event tells of its health.
+    pub(crate) fn saw_health(&mut self, event: &Event, scene: &Scene<'_>) -> Result<(), Breach> {
+        self.health.saw(event, scene)
+    }
+
+    /// Judges what its health should be by now.
+    pub(crate) fn judge_health(&mut self, scene: &Scene<'_>) -> Result<(), Breach> {
+        if self.closed.is_some() {
+            return Ok(());
+        }
+        match self.health.dead_since().map(|at| scene.at.saturating_sub(at)) {
+            Some(waited) if !self.waits && waited > CLOSE_MAX => Err(Breach::DeadAndOpen { waited }),
+            _ => self.health.judge_turn(scene),
         }
     }
 

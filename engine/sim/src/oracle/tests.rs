@@ -2,9 +2,10 @@
 
 use swarmcast_core::catalogue::{AccessUnit, Catalogue};
 use swarmcast_core::ids::{Epoch, MediaTime, Now, StreamKey};
-use swarmcast_core::node::{CloseCause, Event, GapCause};
+use swarmcast_core::node::{CloseCause, Event, GapCause, Subscription};
 
 use super::*;
+use crate::clock::HostClock;
 use crate::ledger::Ledger;
 use crate::workload::{Source, Workload};
 
@@ -12,6 +13,10 @@ const HANDLE: StreamHandle = StreamHandle(1);
 const KEY: StreamKey = StreamKey([7; 32]);
 const EPOCH: Epoch = Epoch(1);
 const PUBLISHER: HostId = HostId(0);
+
+fn subscribed(at: Duration) -> SubscriptionOracle {
+    SubscriptionOracle::new(&Subscription::new(HANDLE, "live", Duration::from_secs(1)), at)
+}
 
 /// A subscription whose first 3 s of television are published.
 struct Bench {
@@ -26,7 +31,7 @@ impl Bench {
         let workload = Workload::television(500_000);
         let catalogue = workload.catalogue();
         let mut ledger = Ledger::default();
-        ledger.open(PUBLISHER, HANDLE, EPOCH, catalogue.clone(), 5, Duration::ZERO);
+        ledger.open(PUBLISHER, HANDLE, EPOCH, catalogue.clone(), 5, (Duration::ZERO, HostClock::default()));
         ledger.run_of(PUBLISHER).unwrap().key = Some(KEY);
         let mut source = Source::new(workload, 5);
         let mut units = Vec::new();
@@ -36,7 +41,7 @@ impl Bench {
             ledger.record(PUBLISHER, &unit, at);
             units.push(unit);
         }
-        let oracle = SubscriptionOracle::new(HANDLE, Duration::from_secs(1), Duration::ZERO);
+        let oracle = subscribed(Duration::ZERO);
         Self { ledger, units, oracle, catalogue }
     }
 
@@ -193,7 +198,14 @@ fn limits_of_a_host_hold() {
 fn a_run_that_is_over_is_not_opened() {
     let mut bench = Bench::new();
     bench.ledger.run_of(PUBLISHER).unwrap().vanished = Some(Duration::from_secs(3));
-    bench.ledger.open(HostId(1), HANDLE, Epoch(2), bench.catalogue.clone(), 6, Duration::from_secs(4));
+    bench.ledger.open(
+        HostId(1),
+        HANDLE,
+        Epoch(2),
+        bench.catalogue.clone(),
+        6,
+        (Duration::from_secs(4), HostClock::default()),
+    );
     bench.ledger.run_of(HostId(1)).unwrap().key = Some(KEY);
     let opened = |bench: &Bench, epoch| Event::Opened {
         stream: HANDLE,
@@ -205,6 +217,6 @@ fn a_run_that_is_over_is_not_opened() {
     bench.see(old.clone()).unwrap();
     bench.see(new).unwrap();
     assert_eq!(bench.see(old.clone()), Err(Breach::StaleRun { epoch: EPOCH }));
-    bench.oracle = SubscriptionOracle::new(HANDLE, Duration::from_secs(1), Duration::from_secs(5));
+    bench.oracle = subscribed(Duration::from_secs(5));
     assert_eq!(bench.see(old), Err(Breach::StaleRun { epoch: EPOCH }));
 }

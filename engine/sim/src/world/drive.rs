@@ -2,6 +2,7 @@
 
 use swarmcast_core::ids::{PathId, StreamHandle};
 use swarmcast_core::node::{Action, Batch, Event, Input};
+use swarmcast_core::seal::EpochKeys;
 use swarmcast_core::wire::{BlockHeader, Control, Datagram};
 
 use super::World;
@@ -27,6 +28,7 @@ impl World {
         let number = target.inputs;
         let (kind, content) = describe(&input);
         self.trace.note((at, host), kind, number, content, || tell_input(&input));
+        self.witness(host, &input);
         let target = self.host_mut(host);
         let is_timeout = matches!(input, Input::Timeout);
         target.process.handle(now, input);
@@ -96,6 +98,7 @@ impl World {
                 self.trace.note((at, host), "datagram out", u64::from(path.0), &datagram, || {
                     tell_datagram(&datagram)
                 });
+                self.vouch(host, &datagram);
                 self.send_datagram(id, side, datagram);
             }
         }
@@ -194,7 +197,9 @@ impl World {
         match event {
             Event::Published { stream, key } => {
                 let run = self.ledger.run_of(host).filter(|run| run.handle == *stream);
-                run.ok_or(Breach::UnknownHandle { stream: *stream })?.key = Some(*key);
+                let run = run.ok_or(Breach::UnknownHandle { stream: *stream })?;
+                let keys = EpochKeys::derive(&self.group, *key, run.epoch);
+                (run.key, run.tag) = (Some(*key), keys.ok().map(|keys| keys.tag()));
                 Ok(())
             }
             Event::Unpublished { stream, .. } | Event::BadName { stream, .. } => {
@@ -207,8 +212,13 @@ impl World {
             | Event::AccessUnit { stream, .. }
             | Event::Gap { stream, .. }
             | Event::Reset { stream, .. }
+            | Event::Verdict { stream, .. }
+            | Event::Path { stream, .. }
+            | Event::PathVerdict { stream, .. }
+            | Event::ControlPlane { stream, .. }
             | Event::Closed { stream, .. } => {
                 let stream: StreamHandle = *stream;
+                self.judge_health(host, stream, Some(event))?;
                 let ledger = std::mem::take(&mut self.ledger);
                 let subscription = self.subscription_mut(host, stream);
                 let verdict = subscription

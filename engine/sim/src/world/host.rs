@@ -1,7 +1,7 @@
 //! A host of the world: a process, its clock, its paths and what waits for it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use swarmcast_core::ids::{Now, PathId, PeerId, StreamHandle};
@@ -11,7 +11,7 @@ use crate::clock::HostClock;
 use crate::hostile::Script;
 use crate::link::RateModel;
 use crate::network::HostId;
-use crate::oracle::{HostOracle, SubscriptionOracle};
+use crate::oracle::{Evidence, HostOracle, SubscriptionOracle};
 use crate::process::Process;
 use crate::session::{SessionId, Side};
 use crate::workload::Source;
@@ -89,6 +89,12 @@ pub(crate) struct Host {
     pub(crate) publications: Vec<StreamHandle>,
     /// When it was last cut, paused or joined again: oracles on completeness wait for a while then.
     pub(crate) disturbed_at: Option<Duration>,
+    /// When its cable was last cut or joined.
+    pub(crate) cable_at: Option<Duration>,
+    /// When its process was stopped.
+    pub(crate) pauses: Vec<(Duration, Duration)>,
+    /// What its process got.
+    pub(crate) evidence: Evidence,
     pub(crate) inputs: u64,
 }
 
@@ -142,6 +148,9 @@ impl Host {
             subscriptions: Vec::new(),
             publications: Vec::new(),
             disturbed_at: None,
+            cable_at: None,
+            pauses: Vec::new(),
+            evidence: Evidence::default(),
             inputs: 0,
         }
     }
@@ -161,6 +170,13 @@ impl Host {
         let [_, b, c, d] = self.id.0.to_be_bytes();
         SocketAddr::from((Ipv4Addr::new(10, b, c, d), 4_500))
     }
+}
+
+/// Returns the host with that address.
+pub(crate) fn host_at(address: IpAddr) -> Option<HostId> {
+    let IpAddr::V4(address) = address else { return None };
+    let [_, b, c, d] = address.octets();
+    Some(HostId(u32::from_be_bytes([0, b, c, d])))
 }
 
 /// What waits for a process that does not read.

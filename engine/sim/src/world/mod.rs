@@ -4,6 +4,7 @@ mod agenda;
 mod discovery;
 mod drive;
 mod host;
+mod judge;
 mod multicast;
 mod probe;
 mod script;
@@ -21,7 +22,7 @@ use swarmcast_core::stats::StreamStats;
 
 use agenda::{Agenda, Happening};
 pub use host::HostConfig;
-use host::{Condition, Host, HostParts};
+use host::{Host, HostParts};
 pub(crate) use script::STREAM;
 pub use script::{Deed, Transmission};
 
@@ -31,7 +32,7 @@ use crate::hostile::Hostile;
 use crate::ledger::Ledger;
 use crate::link::LinkModel;
 use crate::network::{HostId, Network, Traffic};
-use crate::oracle::{Breach, HostOracle, SubscriptionOracle, Violation};
+use crate::oracle::{Breach, HostOracle, Violation};
 use crate::process::Process;
 use crate::session::{Session, SessionId, TransportModel};
 use crate::trace::{Digest, Trace, TraceSink};
@@ -90,6 +91,7 @@ pub struct World {
     sessions: BTreeMap<SessionId, Session>,
     next_session: u64,
     ledger: Ledger,
+    has_hostile: bool,
     trace: Trace,
     violations: Vec<Violation>,
 }
@@ -115,6 +117,7 @@ impl World {
             sessions: BTreeMap::new(),
             next_session: 0,
             ledger: Ledger::default(),
+            has_hostile: false,
             trace: Trace::default(),
             violations: Vec::new(),
             config,
@@ -225,6 +228,7 @@ impl World {
     fn add_process(&mut self, config: &HostConfig, seed: HostSeed, process: Box<dyn Process>) -> HostId {
         let id = self.network.add_host(config.up, config.down);
         self.by_peer.insert(seed.peer, id);
+        self.has_hostile |= seed.is_hostile;
         self.hosts.push(Host::new(HostParts {
             id,
             peer: seed.peer,
@@ -301,46 +305,7 @@ impl World {
             self.violations.push(violation);
         }
     }
-
-    /// Judges a host's counters.
-    fn inspect(&mut self, index: usize) {
-        let host = &self.hosts[index];
-        if host.condition == Condition::Gone || host.is_hostile {
-            return;
-        }
-        let now = host.clock.now(self.now);
-        let streams = host.subscriptions.iter().map(|s| s.handle).chain(host.publications.iter().copied());
-        let verdict = streams
-            .filter_map(|stream| host.process.stats(now, stream))
-            .try_for_each(|stats| host.oracle.saw_stats(&stats));
-        self.report(host.id, verdict);
-    }
-
-    fn judge_completeness(&mut self, index: usize) {
-        let (now, host) = (self.now, &mut self.hosts[index]);
-        let id = host.id;
-        if host.is_hostile || host.condition != Condition::Running {
-            return;
-        }
-        let mut verdicts = Vec::new();
-        for subscription in &mut host.subscriptions {
-            let patience = subscription.playout_delay + COMPLETENESS_SLACK;
-            let calm = host.disturbed_at.is_none_or(|at| at + patience * 2 < now);
-            let horizon = now.saturating_sub(patience);
-            let vanished = subscription.run(&self.ledger).and_then(|run| run.vanished);
-            let horizon = vanished.map_or(horizon, |at| horizon.min(at.saturating_sub(patience)));
-            if calm {
-                verdicts.push(subscription.judge_rest(horizon, &self.ledger));
-                verdicts.push(subscription.judge_turn(now, patience, &self.ledger));
-            }
-        }
-        verdicts.into_iter().for_each(|verdict| self.report(id, verdict));
-    }
 }
-
-/// Time behind the playout deadline at which a unit must be delivered or told as missing: blocks wait up to 40 ms
-/// for company, and a gap is told when the next random-access point is complete, at most a few GOPs of 1 s later.
-const COMPLETENESS_SLACK: Duration = Duration::from_secs(3);
 
 /// What is drawn for a host before its process exists.
 struct HostSeed {
@@ -348,10 +313,4 @@ struct HostSeed {
     clock: HostClock,
     oracle: HostOracle,
     is_hostile: bool,
-}
-
-impl World {
-    fn subscription_mut(&mut self, host: HostId, stream: StreamHandle) -> Option<&mut SubscriptionOracle> {
-        self.host_mut(host).subscriptions.iter_mut().find(|subscription| subscription.handle == stream)
-    }
 }

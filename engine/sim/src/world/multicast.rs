@@ -80,6 +80,7 @@ impl World {
         for datagram in batch.datagrams {
             self.trace
                 .note((at, host), "multicast out", u64::from(path.0), &datagram, || tell_datagram(&datagram));
+            self.vouch(host, &datagram);
             self.send_multicast((host, address, path), &datagram);
         }
         if bytes + DATAGRAM_BYTES_MAX > credit {

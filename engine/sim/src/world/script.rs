@@ -233,12 +233,13 @@ impl World {
         let at = self.now;
         let salt = self.dice.below(u64::MAX);
         let target = self.host_mut(host);
+        let clock = target.clock;
         let epoch = Epoch(target.clock.wall(at).0);
         let began = target.clock.now(at);
         let catalogue = workload.catalogue();
         target.publications.push(STREAM);
         target.source = Some(Broadcast { handle: STREAM, source: Source::new(workload, salt), began });
-        self.ledger.open(host, STREAM, epoch, catalogue.clone(), salt, at);
+        self.ledger.open(host, STREAM, epoch, catalogue.clone(), salt, (at, clock));
         let publication = Publication {
             multicast,
             multicast_rate_max,
@@ -271,9 +272,9 @@ impl World {
     }
 
     fn subscribe(&mut self, host: HostId, subscription: Subscription) {
-        let (at, playout_delay) = (self.now, subscription.playout_delay);
+        let at = self.now;
         let subscription = Subscription { handle: STREAM, ..subscription };
-        self.host_mut(host).subscriptions.push(SubscriptionOracle::new(STREAM, playout_delay, at));
+        self.host_mut(host).subscriptions.push(SubscriptionOracle::new(&subscription, at));
         self.feed(host, Input::Command(Command::Subscribe(Box::new(subscription))));
     }
 
@@ -324,6 +325,7 @@ impl World {
         let Condition::Paused(since) = target.condition else { return };
         target.condition = Condition::Running;
         target.disturbed_at = Some(at);
+        target.pauses.push((since, at));
         let waiting = target.backlog.drain();
         self.survey_sessions();
         self.feed(host, Input::Stalled(at.saturating_sub(since)));
@@ -336,7 +338,8 @@ impl World {
     fn disturb(&mut self, hosts: &[HostId], cut: bool) {
         let at = self.now;
         for host in hosts {
-            self.host_mut(*host).disturbed_at = Some(at);
+            let target = self.host_mut(*host);
+            (target.disturbed_at, target.cable_at) = (Some(at), Some(at));
         }
         self.survey_sessions();
         if !cut {

@@ -1,0 +1,252 @@
+//! The truth that verdicts are held against: which genuine datagrams the world handed to a process, and when.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use swarmcast_core::ids::{BlockId, FragmentId, StreamTag};
+use swarmcast_core::wire::{Beacon, BlockHeader, Datagram, StreamState};
+
+use crate::ledger::Run;
+
+/// Blocks that are remembered of a run: the window's 8 s at 250 blocks a second, twice.
+const BLOCKS_MAX: usize = 4_096;
+
+/// A fragment counts as useful only so long before its deadline: clocks drift, and a node may give up earlier.
+const MARGIN: Duration = Duration::from_millis(150);
+
+/// Silence that ends a flow.
+const FLOW_BREAK: Duration = Duration::from_millis(400);
+
+/// What one process got, by run.
+#[derive(Debug, Default)]
+pub(crate) struct Evidence {
+    runs: BTreeMap<StreamTag, Witness>,
+}
+
+/// What one process got of one run.
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    blocks: BTreeMap<BlockId, Held>,
+    /// When the last fragment came that was of use beyond doubt.
+    pub(crate) useful_at: Option<Duration>,
+    /// Since when such fragments flow.
+    pub(crate) flows_since: Option<Duration>,
+    /// When the last fragment came that may have been of use.
+    pub(crate) fresh_at: Option<Duration>,
+    /// When the last fragment came by multicast, of use or not.
+    pub(crate) multicast_at: Option<Duration>,
+    /// The newest beacon.
+    pub(crate) beacon: Option<Word>,
+    /// Fragments that came by multicast, and all that came.
+    pub(crate) counts: (u64, u64),
+}
+
+/// What a publisher said of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// True time at which it was made.
+    pub(crate) made_at: Duration,
+    /// When the first copy of it came.
+    pub(crate) heard_at: Duration,
+    pub(crate) state: StreamState,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    word: u64,
+    /// Data shards and the true time of the block's closing, once its header is there.
+    header: Option<(u8, Duration)>,
+}
+
+impl Evidence {
+    pub(crate) fn of(&self, run: &Run) -> Option<&Witness> {
+        self.runs.get(&run.tag?)
+    }
+
+    /// Takes note of a genuine datagram of a run. What comes later than `playout_delay` is of no use.
+    pub(crate) fn saw(
+        &mut self,
+        at: Duration,
+        run: &Run,
+        datagram: &[u8],
+        by_multicast: bool,
+        playout_delay: Duration,
+    ) {
+        let Some(tag) = run.tag else { return };
+        let witness = self.runs.entry(tag).or_default();
+        match Datagram::decode(datagram) {
+            Ok(Datagram::Header) => witness.saw_header(at, run, datagram, playout_delay),
+            Ok(Datagram::Fragment(view)) => witness.saw_fragment(at, view.id, playout_delay),
+            Ok(Datagram::Beacon) => return witness.saw_beacon(at, run, datagram),
+            _ => return,
+        }
+        witness.counts.1 += 1;
+        if by_multicast {
+            witness.counts.0 += 1;
+            witness.multicast_at = Some(at);
+        }
+        if witness.blocks.len() > BLOCKS_MAX {
+            witness.blocks.pop_first();
+        }
+    }
+}
+
+impl Witness {
+    /// Returns when the publisher was last known to have a reason to send nothing.
+    pub(crate) fn excused_at(&self) -> Option<Duration> {
+        self.beacon.filter(|word| word.state != StreamState::Live).map(|word| word.made_at)
+    }
+
+    fn saw_header(&mut self, at: Duration, run: &Run, datagram: &[u8], playout_delay: Duration) {
+        let Ok((header, ..)) = BlockHeader::decode(datagram) else { return };
+        let held = self.blocks.entry(header.block).or_default();
+        if held.header.is_some() {
+            return;
+        }
+        let closed_at = run.true_time(header.closed);
+        held.header = Some((header.data, closed_at));
+        let orphans = held.word != 0;
+        if header.is_inline() {
+            held.word = 1;
+            self.use_of(at, at + MARGIN < closed_at + playout_delay);
+        } else if orphans {
+            self.use_of(at, false);
+        }
+    }
+
+    fn saw_fragment(&mut self, at: Duration, id: FragmentId, playout_delay: Duration) {
+        let held = self.blocks.entry(id.block).or_default();
+        let bit = 1 << id.index;
+        if held.word & bit != 0 {
+            return;
+        }
+        let lacking = |data: u8| id.index < data && held.word.count_ones() < u32::from(data);
+        let useful = held
+            .header
+            .is_some_and(|(data, closed_at)| lacking(data) && at + MARGIN < closed_at + playout_delay);
+        held.word |= bit;
+        self.use_of(at, useful);
+    }
+
+    fn saw_beacon(&mut self, at: Duration, run: &Run, datagram: &[u8]) {
+        let Ok((beacon, _)) = Beacon::decode(datagram) else { return };
+        let made_at = run.true_time(beacon.at);
+        if beacon.epoch == run.epoch && self.beacon.is_none_or(|word| word.made_at < made_at) {
+            self.beacon = Some(Word { made_at, heard_at: at, state: beacon.state });
+        }
+    }
+
+    fn use_of(&mut self, at: Duration, surely: bool) {
+        self.fresh_at = Some(at);
+        if surely {
+            if self.useful_at.is_none_or(|last| at > last + FLOW_BREAK) {
+                self.flows_since = Some(at);
+            }
+            self.useful_at = Some(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarmcast_core::ids::{Epoch, MediaTime, Priority, StreamHandle, Stripe};
+    use swarmcast_core::wire::encode_fragment;
+
+    use super::*;
+    use crate::clock::HostClock;
+    use crate::ledger::Ledger;
+    use crate::network::HostId;
+    use crate::workload::Workload;
+
+    const MS: Duration = Duration::from_millis(1);
+    const DELAY: Duration = Duration::from_secs(1);
+    const TAG: StreamTag = StreamTag([7; 4]);
+
+    /// A run whose only block, of two data shards and one for parity, closed at 5 s.
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::default();
+        let catalogue = Workload::television(1_000_000).catalogue();
+        let began = (DELAY * 2, HostClock::default());
+        ledger.open(HostId(0), StreamHandle(1), Epoch(1), catalogue, 1, began);
+        ledger.run_of(HostId(0)).unwrap().tag = Some(TAG);
+        ledger
+    }
+
+    fn header() -> Vec<u8> {
+        let header = BlockHeader {
+            block: BlockId(3),
+            stripe: Stripe(0),
+            priority: Priority::Reference,
+            continues: false,
+            random_access: false,
+            data: 2,
+            parity: 1,
+            last_shard_bytes: 1_024,
+            closed: DELAY * 3,
+            media_time: MediaTime(0),
+            leaves: vec![[0; 16]; 3],
+        };
+        signed(|out| header.encode(TAG, &[], out))
+    }
+
+    fn signed(encode: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(&mut out);
+        out.extend_from_slice(&[0; 64]);
+        out
+    }
+
+    fn fragment(index: u8) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_fragment(TAG, FragmentId { block: BlockId(3), index }, &mut out);
+        out.extend_from_slice(&[0; 1_024]);
+        out
+    }
+
+    /// Returns when the last fragment of sure and of possible use came, in ms behind the block's closing.
+    fn judged(arrivals: &[(u32, Vec<u8>)]) -> [Option<u128>; 2] {
+        let (ledger, mut evidence) = (ledger(), Evidence::default());
+        let run = &ledger.runs()[0];
+        for (ms, datagram) in arrivals {
+            evidence.saw(DELAY * 5 + MS * *ms, run, datagram, true, DELAY);
+        }
+        let witness = evidence.of(run).unwrap();
+        let behind = |at: Option<Duration>| at.map(|at| (at - DELAY * 5).as_millis());
+        [behind(witness.useful_at), behind(witness.fresh_at)]
+    }
+
+    #[test]
+    fn of_use_is_what_is_new_in_time_and_can_be_verified() {
+        assert_eq!(judged(&[(1, header()), (2, fragment(0))]), [Some(2); 2]);
+        assert_eq!(judged(&[(1, header()), (2, fragment(0)), (3, fragment(0))]), [Some(2); 2], "a copy");
+        let orphan = [(1, fragment(0)), (2, header())];
+        assert_eq!(judged(&orphan), [None, Some(2)]);
+        let late = [(1, header()), (900, fragment(1))];
+        assert_eq!(judged(&late), [None, Some(900)]);
+        let parity = [(1, header()), (2, fragment(2)), (3, fragment(0)), (4, fragment(1))];
+        assert_eq!(judged(&parity), [Some(3), Some(4)], "two of three are enough");
+    }
+
+    #[test]
+    fn the_newest_beacon_counts_however_late_it_comes() {
+        let (ledger, mut evidence) = (ledger(), Evidence::default());
+        let run = &ledger.runs()[0];
+        let mut hear = |at_s, made_s, state| {
+            let beacon = Beacon {
+                epoch: Epoch(1),
+                at: DELAY * made_s,
+                wall: swarmcast_core::ids::WallClock(0),
+                state,
+                blocks: 4,
+                random_access: None,
+                nonces: Vec::new(),
+            };
+            let datagram = signed(|out| beacon.encode(TAG, out));
+            evidence.saw(DELAY * at_s, run, &datagram, false, DELAY);
+            evidence.of(run).unwrap().excused_at()
+        };
+        assert_eq!(hear(5, 3, StreamState::Paused), Some(DELAY * 5));
+        assert_eq!(hear(9, 5, StreamState::Live), None);
+        assert_eq!(hear(10, 4, StreamState::Paused), None, "overtaken");
+    }
+}
