@@ -36,6 +36,21 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
+fn devices_without_their_library_are_told_and_files_need_none() {
+    let room = Room::new();
+    // Whatever version is installed, the loader finds these first, and refuses them.
+    for major in 58..80 {
+        fs::write(room.path(&format!("libavdevice.so.{major}")), "").unwrap();
+    }
+    let line = room.publish_input("lavfi:testsrc2", &["--json", "--iface", "lo"]);
+    let mut command = room.command(&line);
+    let finished = Finished::from(command.env("LD_LIBRARY_PATH", room.path(".")).output().unwrap());
+    check(&line, finished, 3, "bad-input", "install ffmpeg's libavdevice");
+    let version = room.command(&["--version"]).env("LD_LIBRARY_PATH", room.path(".")).output().unwrap();
+    assert!(version.status.success(), "nothing else loads it: {version:?}");
+}
+
+#[test]
 fn a_port_or_an_interface_that_cannot_be_had_is_named() {
     let room = Room::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -189,6 +189,7 @@ fn open_context(opening: &Opening) -> Result<Context, SourceError> {
             ffi::open_input(url, None, options, interrupt)
         }
         Input::Device(device) => {
+            ffi::load_devices().map_err(|(library, cause)| SourceError::NoDevices { library, cause })?;
             // A device tells its rate; nothing has to be measured.
             options.set("fpsprobesize", "0");
             device.options.iter().for_each(|(key, value)| options.set(key, value));

@@ -89,6 +89,14 @@ pub enum SourceError {
         /// What is wrong with them.
         cause: ParametersError,
     },
+    /// The part of ffmpeg that reads capture devices is not installed, or does not fit the rest.
+    #[error("capture devices need {library}, which cannot be loaded ({cause}): install ffmpeg's libavdevice")]
+    NoDevices {
+        /// Name of the library's file.
+        library: String,
+        /// What the system's loader answered.
+        cause: String,
+    },
     /// This ffmpeg has no such kind of capture device.
     #[error("this ffmpeg has no {format:?} devices: `ffmpeg -devices` lists what it has")]
     UnknownDevice {

@@ -2,14 +2,16 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::env;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use ffmpeg_next::packet::Ref as _;
 use ffmpeg_next::software::scaling;
 use ffmpeg_next::util::interrupt::{self, InterruptGuard};
 use ffmpeg_next::{Dictionary, Error, Packet, codec, ffi, format};
+use libloading::Library;
 
 use crate::interrupt::Interrupt;
 use crate::parameters::{CodecParameters, Medium, ParametersError};
@@ -23,11 +25,39 @@ thread_local! {
 pub(crate) fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Fails with no version of libavdevice that exists; devices would then be unknown, with a typed error.
+        // Fails with no version of ffmpeg that exists.
         let _ = ffmpeg_next::init();
         // SAFETY: `keep_log` has the callback's signature and may be called from any thread.
         unsafe { ffi::av_log_set_callback(Some(keep_log)) };
     });
+}
+
+/// Loads libavdevice, and with it the capture devices; does so once. It brings 80 libraries of windowing, sound and
+/// filters, which would take every start of a program 40 ms. Tells the library and why it could not be loaded.
+pub(crate) fn load_devices() -> Result<(), (String, String)> {
+    static LOADED: OnceLock<Result<Library, (String, String)>> = OnceLock::new();
+    let load = || {
+        // SAFETY: reads a constant of the library.
+        let major = unsafe { ffi::avformat_version() } >> 16;
+        // Both have had the same major version since ffmpeg 4, and the name of the file tells it.
+        let name = match env::consts::OS {
+            "macos" => format!("libavdevice.{major}.dylib"),
+            "windows" => format!("avdevice-{major}.dll"),
+            _ => format!("libavdevice.so.{major}"),
+        };
+        // SAFETY: the initialisers of ffmpeg's own library, which uses the libavformat that is loaded already;
+        // `avdevice_register_all` has this signature in all versions. The library is never unloaded.
+        let loaded = unsafe {
+            Library::new(&name).and_then(|library| {
+                library
+                    .get::<unsafe extern "C" fn()>(b"avdevice_register_all\0")
+                    .map(|register| register())?;
+                Ok(library)
+            })
+        };
+        loaded.map_err(|cause| (name, cause.to_string()))
+    };
+    LOADED.get_or_init(load).as_ref().map(drop).map_err(Clone::clone)
 }
 
 /// Takes the last error that ffmpeg logged on this thread.
