@@ -11,6 +11,7 @@
 //! The driver, the simulator and the fuzzers use these calls only.
 
 pub mod catalogue;
+mod delivery;
 pub mod fragment;
 pub mod group;
 pub mod health;

@@ -1,8 +1,26 @@
 //! Health: what is known of a stream, a subscription and each path, and why.
 
+mod carrier;
+mod change;
+mod closure;
+mod control_plane;
+mod evidence;
+mod machine;
+mod monitor;
+mod path;
+mod paths;
+mod stream;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::change::{Change, Wish, scatter};
+pub(crate) use self::evidence::{Neighbours, Word};
+pub use self::machine::{Machine, machines};
+pub(crate) use self::monitor::Monitor;
+pub(crate) use self::paths::{Paths, Via};
 use crate::ids::{MediaTime, Now};
 
 /// State of a stream as a viewer sees it, driven by delivered fragments alone.
@@ -46,7 +64,8 @@ pub enum PathVerdict {
     Off,
     /// It was asked for, and has not delivered so far.
     Joining,
-    /// It would deliver: beacons or have-maps come, media is not asked for.
+    /// It would deliver: beacons or have-maps come, and no media is to be expected, since it is parked, the publisher
+    /// sends beacons only, or the whole stream is silent.
     Standby,
     /// Verified fragments come by it.
     Delivering,
@@ -156,6 +175,8 @@ pub enum PathCause {
     Unreachable,
     /// The caller asked for it.
     Asked,
+    /// The caller's own source failed or ended.
+    ForeignFailed,
 }
 
 /// Why a subscription ended; exactly one of them closes each.
@@ -215,11 +236,15 @@ impl Health {
     /// How long a published value may be believed; a driver that does not renew it by then has stalled.
     pub const VALIDITY: Duration = Duration::from_millis(500);
 
-    /// Returns the value as it must be read at `now`: out of date, it says that this process was too slow.
+    /// Returns the value as it must be read at `now`: out of date, it says that this process was too slow. What was
+    /// not playing is not said to be playing by that, and what has ended stays so.
     pub fn at(mut self, now: Now) -> Self {
-        if now > self.valid_until && self.verdict != Verdict::Ended {
+        if now <= self.valid_until || matches!(self.verdict, Verdict::Ended | Verdict::Dead) {
+            return self;
+        }
+        self.reason = Some(Reason::Overrun);
+        if self.verdict != Verdict::Joining {
             self.verdict = Verdict::Starved;
-            self.reason = Some(Reason::Overrun);
         }
         self
     }

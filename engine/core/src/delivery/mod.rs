@@ -1,0 +1,456 @@
+//! Delivery: which path a subscription's media comes by, decided from the buffer.
+//!
+//! Below half the playout delay the next path is started beside the one in use, and put in use when it brings what the
+//! other does not; a better path comes back in use when it has been clean for the hold-down.
+
+mod foreign;
+mod ground;
+mod table;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use self::foreign::{Foreign, JOINING_MAX};
+pub(crate) use self::ground::{Ground, Outcome};
+pub(crate) use self::table::{Act, Event, next};
+use crate::health::{FallbackPolicy, PathCause, PathKind, PathVerdict, Verdict, Wish};
+use crate::ids::{Now, micros};
+use crate::node::Subscription;
+
+/// Bounds of the time that a path which was started has before the next one is: a quarter of the playout delay, so
+/// that three paths in a row fit into it.
+const GRACE: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(250));
+/// Part of the buffer that is left over which viewers spread their requests for unicast. A tenth keeps half of a
+/// playout delay of 1 s within 50 ms, so that unicast flows 0.6 s after all else was lost.
+const SPREAD_SHARE: u32 = 10;
+/// Age at which something that came by a path still counts as what it brings.
+const BRINGS_AGE_MAX: Duration = Duration::from_millis(250);
+/// Time for which multicast must be clean before the mesh, started beside it, is parked again, and before it is first
+/// put in use: what flaps more slowly is caught by the hold-down.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+/// Time after which unicast that is not needed is let go, so that its place is free for others.
+const RELEASE_AFTER: Duration = Duration::from_secs(1);
+/// Time after which a request for unicast that nothing came of is repeated.
+const RETRY: Duration = Duration::from_secs(2);
+/// A fall within this time after a return is a relapse, and doubles the hold-down.
+const RELAPSE: Duration = Duration::from_secs(60);
+/// Longest hold-down.
+const HOLD_DOWN_MAX: Duration = Duration::from_secs(60);
+/// The paths that bring blocks, best first.
+const SWARM: [PathKind; 3] = [PathKind::Multicast, PathKind::Mesh, PathKind::Unicast];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Unicast {
+    Off,
+    /// It is asked for at this time, unless the buffer recovers.
+    Waiting(Now),
+    Asked(Now),
+    Refused {
+        until: Now,
+        cause: PathCause,
+    },
+}
+
+/// Delivery of one subscription.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    policy: FallbackPolicy,
+    delay: Duration,
+    hold_down: Duration,
+    joined: Now,
+    path: PathKind,
+    /// Whether anything has come so far.
+    started: bool,
+    /// Since when neighbours push; `None` while they are parked.
+    mesh: Option<Now>,
+    unicast: Unicast,
+    foreign: Foreign,
+    /// The path that the caller fell to: nothing better is put in use by itself.
+    pinned: Option<PathKind>,
+    /// Since when each path of the swarm has been clean.
+    clean: [Option<Now>; 3],
+    /// The hold-down, doubled by relapses.
+    hold: Duration,
+    /// When a better path was put in use last.
+    returned: Option<Now>,
+    /// What the caller was last told to do, so that it is told once.
+    announced: Option<(PathKind, PathCause)>,
+    seed: u64,
+    outcomes: VecDeque<Outcome>,
+}
+
+impl Delivery {
+    pub(crate) fn new(now: Now, subscription: &Subscription, seed: u64) -> Self {
+        let multicast = subscription.multicast != crate::multicast::MulticastChoice::Off;
+        let foreign = subscription.foreign && subscription.fallback != FallbackPolicy::Off;
+        Self {
+            policy: subscription.fallback,
+            delay: subscription.playout_delay,
+            hold_down: subscription.hold_down,
+            joined: now,
+            path: if multicast { PathKind::Multicast } else { PathKind::Mesh },
+            started: false,
+            mesh: Some(now),
+            unicast: Unicast::Off,
+            foreign: if foreign { Foreign::Idle } else { Foreign::Absent },
+            pinned: None,
+            clean: [None; 3],
+            hold: subscription.hold_down,
+            returned: None,
+            announced: None,
+            seed,
+            outcomes: VecDeque::new(),
+        }
+    }
+
+    /// Returns the path in use.
+    pub(crate) fn path(&self) -> PathKind {
+        self.path
+    }
+
+    /// Returns whether neighbours are told not to push.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.mesh.is_none()
+    }
+
+    /// Returns whether unicast was asked for.
+    pub(crate) fn asks_unicast(&self) -> bool {
+        matches!(self.unicast, Unicast::Asked(_))
+    }
+
+    /// Takes a refusal of unicast: by the publisher, or since it cannot be reached.
+    pub(crate) fn handle_refusal(&mut self, now: Now, cause: PathCause) {
+        let wait = if let PathCause::Busy { retry_after } = &cause { *retry_after } else { RETRY };
+        self.unicast = Unicast::Refused { until: now.after(wait), cause: cause.clone() };
+        self.announce(PathKind::Unicast, cause);
+    }
+
+    /// Goes over to a path at the caller's word.
+    pub(crate) fn handle_fall(&mut self, now: Now, to: PathKind) {
+        self.pinned = if to > PathKind::Mesh { Some(to) } else { None };
+        match to {
+            PathKind::Unicast if self.path != to => self.ask_unicast(now),
+            _ if self.path == to => {}
+            PathKind::Foreign => {
+                self.foreign = Foreign::Told;
+                self.fire(now, Event::Hopeless, PathCause::Asked);
+            }
+            _ => {
+                self.switch(now, to, PathCause::Asked);
+                self.settle(now);
+            }
+        }
+    }
+
+    /// Moves all times by what this process slept.
+    pub(crate) fn handle_stalled(&mut self, now: Now, stall: Duration) {
+        self.joined = self.joined.after(stall).min(now);
+        let times = self.clean.iter_mut().chain([&mut self.mesh, &mut self.returned]);
+        times.flatten().for_each(|at| *at = at.after(stall).min(now));
+        match &mut self.unicast {
+            Unicast::Waiting(at) => *at = at.after(stall),
+            Unicast::Asked(since) => *since = since.after(stall).min(now),
+            Unicast::Off | Unicast::Refused { .. } => {}
+        }
+    }
+
+    /// Returns the next decision.
+    pub(crate) fn poll(&mut self, now: Now, ground: Ground<'_>) -> Option<Outcome> {
+        if self.outcomes.is_empty() {
+            self.watch(now, ground);
+            self.take_over(now, ground);
+            self.heal(now, ground);
+            self.escalate(now, ground);
+            self.go_foreign(now, ground);
+            self.relax(now, ground);
+        }
+        self.outcomes.pop_front()
+    }
+
+    /// Returns when a decision may fall without anything having come.
+    pub(crate) fn next_timeout(&self, now: Now, ground: Ground<'_>) -> Option<Now> {
+        let held = self.clean.iter().flatten().flat_map(|at| [at.after(self.hold), at.after(PARK_AFTER)]);
+        let low = ground.dry_at.map(|at| self.low_at(at).max(self.quiet_at(ground).unwrap_or(now)));
+        let grace = self.mesh.map(|since| since.after(self.grace()));
+        let joining = (ground.verdict == Verdict::Joining).then(|| self.joined.after(JOINING_MAX));
+        let unicast = match self.unicast {
+            Unicast::Off => [None; 3],
+            Unicast::Waiting(at) | Unicast::Refused { until: at, .. } => [Some(at), None, None],
+            Unicast::Asked(at) => [self.grace(), RELEASE_AFTER, RETRY].map(|wait| Some(at.after(wait))),
+        };
+        let some = [low, grace, joining].into_iter().chain(unicast).flatten();
+        held.chain(some).filter(|at| *at > now).min()
+    }
+
+    fn grace(&self) -> Duration {
+        (self.delay / 4).clamp(GRACE.0, GRACE.1)
+    }
+
+    /// Returns when the buffer is below half the playout delay.
+    fn low_at(&self, dry_at: Now) -> Now {
+        Now(dry_at.0.saturating_sub(micros(self.delay / 2)))
+    }
+
+    /// Returns when a stream is quiet by all paths.
+    fn quiet_at(&self, ground: Ground<'_>) -> Option<Now> {
+        let patience = ground.paths.carrier(self.path).map_or(BRINGS_AGE_MAX, |carrier| carrier.patience());
+        Some(ground.paths.last_useful()?.after(patience))
+    }
+
+    /// Returns whether the buffer is low for want of media. Blocks that are far apart leave it low at times without
+    /// any being overdue.
+    fn is_low(&self, now: Now, ground: Ground<'_>) -> bool {
+        let quiet = ground.hole || self.quiet_at(ground).is_none_or(|at| at <= now);
+        self.started && ground.expected && quiet && ground.dry_at.is_some_and(|at| self.low_at(at) <= now)
+    }
+
+    /// Takes note since when each path has been clean.
+    fn watch(&mut self, now: Now, ground: Ground<'_>) {
+        if !self.started {
+            let brought =
+                |kind: &PathKind| ground.paths.carrier(*kind).is_some_and(|c| c.last_useful.is_some());
+            if let Some(first) = SWARM.into_iter().find(brought) {
+                self.started = true;
+                let from = std::mem::replace(&mut self.path, first);
+                self.outcomes.push_back(Outcome::Path { from, to: first, cause: PathCause::Started });
+            }
+        }
+        for (kind, clean) in SWARM.into_iter().zip(&mut self.clean) {
+            let Some(carrier) = ground.paths.carrier(kind) else {
+                *clean = None;
+                continue;
+            };
+            let delivers = carrier.verdict == PathVerdict::Delivering;
+            // Have-maps show that the mesh would deliver; after a foreign source, only media is proof enough.
+            let rests = carrier.verdict == PathVerdict::Standby
+                && kind == PathKind::Mesh
+                && self.path == PathKind::Unicast;
+            let flows = !ground.expected || !carrier.is_quiet(now);
+            if rests || (delivers && (flows || kind == PathKind::Mesh)) {
+                clean.get_or_insert(now);
+            } else {
+                *clean = None;
+            }
+        }
+    }
+
+    /// Puts a worse path in use when it brings what the one in use does not.
+    fn take_over(&mut self, now: Now, ground: Ground<'_>) {
+        let Some(current) = ground.paths.carrier(self.path) else {
+            // Without any multicast path left, whatever brings something is in use.
+            if self.path == PathKind::Multicast && self.started && self.brings(now, ground, PathKind::Mesh) {
+                self.fire(now, Event::MeshBrings, PathCause::BufferLow);
+            }
+            return;
+        };
+        let asked = self.pinned == Some(PathKind::Unicast);
+        let delivers = current.verdict == PathVerdict::Delivering;
+        match self.path {
+            PathKind::Multicast if !delivers || asked => {
+                let interface = current.interface.clone().unwrap_or_else(|| "".into());
+                let cause = match current.verdict {
+                    _ if asked => PathCause::Asked,
+                    PathVerdict::Lossy => PathCause::MulticastLossy { interface },
+                    _ => PathCause::MulticastSilent { interface },
+                };
+                if !asked && self.brings(now, ground, PathKind::Mesh) {
+                    self.fire(now, Event::MeshBrings, cause);
+                } else if self.brings(now, ground, PathKind::Unicast) {
+                    self.fire(now, Event::UnicastBrings, cause);
+                }
+            }
+            PathKind::Mesh if self.brings(now, ground, PathKind::Unicast) => {
+                let cause = if asked { PathCause::Asked } else { PathCause::BufferLow };
+                self.fire(now, Event::UnicastBrings, cause);
+            }
+            PathKind::Unicast if !delivers && self.brings(now, ground, PathKind::Mesh) => {
+                self.fire(now, Event::MeshBrings, PathCause::BufferLow);
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns whether a path has just brought something useful, and is meant to.
+    fn brings(&self, now: Now, ground: Ground<'_>, kind: PathKind) -> bool {
+        let meant = match kind {
+            PathKind::Mesh => self.mesh.is_some() || self.path == PathKind::Unicast,
+            PathKind::Unicast => self.asks_unicast(),
+            PathKind::Multicast | PathKind::Foreign => true,
+        };
+        let last = ground.paths.carrier(kind).and_then(|carrier| carrier.last_useful);
+        meant && last.is_some_and(|at| now.since(at) <= BRINGS_AGE_MAX)
+    }
+
+    /// Puts a better path in use that has been clean for the hold-down, or at once when the one in use fails.
+    fn heal(&mut self, now: Now, ground: Ground<'_>) {
+        let failed = self.path != PathKind::Foreign
+            && !matches!(
+                ground.paths.verdict(self.path),
+                PathVerdict::Delivering | PathVerdict::Lossy | PathVerdict::Standby
+            );
+        let hold = if self.returned.is_none() && self.path == PathKind::Mesh {
+            self.hold.min(PARK_AFTER)
+        } else {
+            self.hold
+        };
+        let events = [Event::MulticastHealed, Event::MeshHealed, Event::UnicastHealed];
+        for ((kind, event), clean) in SWARM.into_iter().zip(events).zip(self.clean) {
+            let Some(clean) = clean.filter(|_| kind < self.path && self.started) else { continue };
+            let held = now >= clean.after(hold);
+            if self.pinned.is_some() || !(held || failed) {
+                continue;
+            }
+            let cause = if held { PathCause::Healed } else { PathCause::BufferLow };
+            if self.policy == FallbackPolicy::Manual && self.path > PathKind::Mesh {
+                return self.announce(kind, cause);
+            }
+            return self.fire(now, event, cause);
+        }
+    }
+
+    /// Starts the next path where the one in use brings too little.
+    fn escalate(&mut self, now: Now, ground: Ground<'_>) {
+        let quiet = ground.paths.multicast().is_none_or(|carrier| {
+            !matches!(carrier.verdict, PathVerdict::Delivering) || carrier.is_quiet(now)
+        });
+        if self.path == PathKind::Multicast && self.is_parked() && ground.expected && quiet {
+            self.fire(now, Event::MulticastFails, PathCause::BufferLow);
+        }
+        if !self.is_low(now, ground) {
+            if matches!(self.unicast, Unicast::Waiting(_)) {
+                self.unicast = Unicast::Off;
+            }
+            return;
+        }
+        let graced = self.mesh.is_some_and(|since| since.after(self.grace()) <= now);
+        if !graced || self.path == PathKind::Unicast {
+            return;
+        }
+        match (self.policy, &self.unicast) {
+            (FallbackPolicy::Off, _) => {}
+            (FallbackPolicy::Manual, Unicast::Off) => self.announce(PathKind::Unicast, PathCause::BufferLow),
+            (FallbackPolicy::Auto, Unicast::Off) => self.schedule_unicast(now, ground),
+            (FallbackPolicy::Auto, Unicast::Refused { until, .. }) if *until <= now => {
+                self.schedule_unicast(now, ground);
+            }
+            (_, Unicast::Waiting(at)) if *at <= now => {
+                self.fire(now, Event::BufferLow, PathCause::BufferLow);
+            }
+            (_, Unicast::Asked(since)) if since.after(RETRY) <= now => self.ask_unicast(now),
+            _ => {}
+        }
+    }
+
+    /// A thousand viewers that lose multicast at once must not ask at once.
+    fn schedule_unicast(&mut self, now: Now, ground: Ground<'_>) {
+        let left = ground.dry_at.map_or(Duration::ZERO, |at| at.since(now));
+        let wait = self.draw(left / SPREAD_SHARE);
+        self.unicast = Unicast::Waiting(now.after(wait));
+        if wait.is_zero() {
+            self.fire(now, Event::BufferLow, PathCause::BufferLow);
+        }
+    }
+
+    /// Lets go what was started and is not needed.
+    fn relax(&mut self, now: Now, ground: Ground<'_>) {
+        let delivers = ground.paths.verdict(self.path) == PathVerdict::Delivering;
+        if self.path > PathKind::Mesh || !delivers || self.is_low(now, ground) {
+            return;
+        }
+        if self.announced.as_ref().is_some_and(|(_, cause)| *cause != PathCause::Healed) {
+            self.announced = None;
+        }
+        if self.foreign == Foreign::Failed {
+            self.foreign = Foreign::Idle;
+        }
+        let idle = matches!(self.unicast, Unicast::Asked(since) if since.after(RELEASE_AFTER) <= now);
+        if idle && self.pinned.is_none() {
+            self.stop_unicast();
+        }
+        let clean = self.clean[0].is_some_and(|since| since.after(PARK_AFTER) <= now);
+        if self.path == PathKind::Multicast && clean && self.pinned.is_none() {
+            self.settle(now);
+        }
+    }
+
+    /// Looks an event up in the table, and does what it says.
+    fn fire(&mut self, now: Now, event: Event, cause: PathCause) {
+        let (to, act) = next(self.path, event);
+        if to != self.path {
+            self.switch(now, to, cause);
+        }
+        match act {
+            Act::Keep => {}
+            Act::StartMesh => self.start_mesh(now),
+            Act::StartUnicast => self.ask_unicast(now),
+            Act::Settle => self.settle(now),
+        }
+    }
+
+    fn switch(&mut self, now: Now, to: PathKind, cause: PathCause) {
+        let from = std::mem::replace(&mut self.path, to);
+        if to < from {
+            self.returned = Some(now);
+        } else if self.returned.is_some_and(|at| now.since(at) < RELAPSE) {
+            self.hold = (self.hold * 2).min(HOLD_DOWN_MAX).max(self.hold_down);
+        } else {
+            self.hold = self.hold_down;
+        }
+        self.announced = None;
+        if from == PathKind::Foreign && self.foreign == Foreign::Told {
+            self.foreign = Foreign::Idle;
+        }
+        self.outcomes.push_back(Outcome::Path { from, to, cause });
+    }
+
+    /// Puts every path but the one in use to rest.
+    fn settle(&mut self, now: Now) {
+        let left_unicast = self.path != PathKind::Unicast && self.stop_unicast();
+        match self.path {
+            PathKind::Multicast if self.mesh.take().is_some() || left_unicast => self.wish(Wish::ParkMesh),
+            PathKind::Mesh => self.start_mesh(now),
+            // The publisher took the neighbours' place.
+            PathKind::Unicast => self.mesh = None,
+            PathKind::Multicast | PathKind::Foreign => {}
+        }
+    }
+
+    fn start_mesh(&mut self, now: Now) {
+        if self.mesh.is_none() {
+            self.mesh = Some(now);
+            self.wish(Wish::ResumeMesh);
+        }
+    }
+
+    fn ask_unicast(&mut self, now: Now) {
+        self.unicast = Unicast::Asked(now);
+        self.wish(Wish::StartUnicast);
+    }
+
+    /// Lets unicast go; returns whether it had been asked for.
+    fn stop_unicast(&mut self) -> bool {
+        let asked = self.asks_unicast();
+        self.unicast = Unicast::Off;
+        if asked {
+            self.wish(Wish::StopUnicast);
+        }
+        asked
+    }
+
+    fn wish(&mut self, wish: Wish) {
+        self.outcomes.push_back(Outcome::Wish(wish));
+    }
+
+    fn announce(&mut self, to: PathKind, cause: PathCause) {
+        if self.announced.as_ref() != Some(&(to, cause.clone())) {
+            self.announced = Some((to, cause.clone()));
+            self.outcomes.push_back(Outcome::Due { to, cause });
+        }
+    }
+
+    /// Returns a random part of a time.
+    fn draw(&mut self, most: Duration) -> Duration {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        crate::health::scatter(self.seed, most)
+    }
+}
