@@ -177,6 +177,7 @@ impl From<TransportCounters> for Transport {
             udp_datagrams_sent,
             udp_bytes_received,
             udp_datagrams_received,
+            ..
         } = counters;
         Self { udp_bytes_sent, udp_datagrams_sent, udp_bytes_received, udp_datagrams_received }
     }

@@ -1,11 +1,12 @@
 //! The only place where the engine reads time.
 
+use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 use swarmcast_core::ids::{Now, WallClock};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Returns `CLOCK_MONOTONIC` in microseconds, comparable between all processes of a host.
 pub fn now() -> Now {
@@ -36,4 +37,28 @@ pub(crate) fn instant_after(later: Duration) -> Instant {
 /// Returns how long ago `due` was.
 pub(crate) fn lateness(due: Instant) -> Duration {
     instant_after(Duration::ZERO).saturating_duration_since(due)
+}
+
+/// The core's timer, kept between turns of the loop so that a turn does not register it anew.
+pub(crate) struct CoreTimer {
+    sleep: Pin<Box<Sleep>>,
+    armed: Option<Now>,
+}
+
+impl CoreTimer {
+    /// Makes a timer.
+    pub(crate) fn new() -> Self {
+        Self { sleep: Box::pin(sleep(Duration::ZERO)), armed: None }
+    }
+
+    /// Waits until `due`; for ever when nothing is. Dropping the future loses nothing.
+    pub(crate) async fn wait(&mut self, due: Option<Now>) {
+        let Some(at) = due else { return std::future::pending().await };
+        if self.armed != due {
+            self.sleep.as_mut().reset(instant_of(at));
+            self.armed = due;
+        }
+        self.sleep.as_mut().await;
+        self.armed = None;
+    }
 }

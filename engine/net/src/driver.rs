@@ -1,7 +1,6 @@
 //! The one task that owns the node, its sessions and its clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +10,16 @@ use swarmcast_core::ids::{GroupId, Now, PathId, PeerId, StreamHandle, WallClock}
 use swarmcast_core::node::{Action, Batch, Command, Event, Input, Node, Sighting};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use crate::clock;
+use crate::clock::{self, CoreTimer};
 use crate::discovery::{Announcer, Browser, LanChange, LanNode};
 use crate::handle::{Neighbour, Request};
 use crate::hello;
+use crate::multicast::{Multicast, MulticastEvent};
 use crate::peers::NamedPeers;
-use crate::sessions::{SessionEvent, Sessions};
+use crate::probe::Probes;
+use crate::sessions::{PathIds, SessionEvent, Sessions};
 use crate::streams::Streams;
 use crate::transport::TransportCounters;
 
@@ -54,8 +55,9 @@ enum Wake {
     Filled,
     Retry,
     Lan(LanChange),
-    Named(Input),
+    Told(Input),
     Session(SessionEvent),
+    Multicast(MulticastEvent),
     LingeredOut,
 }
 
@@ -64,6 +66,7 @@ pub(crate) struct Parts {
     pub(crate) node: Node,
     pub(crate) endpoint: Endpoint,
     pub(crate) hello: Vec<TcpListener>,
+    pub(crate) interfaces: Vec<String>,
     pub(crate) announcer: Option<Announcer>,
     pub(crate) browser: Option<Browser>,
     pub(crate) peers: NamedPeers,
@@ -80,6 +83,8 @@ pub struct Driver {
     group: GroupId,
     endpoint: Endpoint,
     sessions: Sessions,
+    multicast: Multicast,
+    probes: Probes,
     announcer: Option<Announcer>,
     /// Discovery and hellos: a stream of its own for each, so that a turn of the loop polls only what woke.
     aside: SelectAll<BoxStream<'static, LanChange>>,
@@ -110,15 +115,18 @@ impl std::fmt::Debug for Driver {
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { node, endpoint, hello, announcer, browser, peers, requests, filled, .. } = parts;
-        let Parts { neighbours, transport, lan, .. } = parts;
+        let Parts { interfaces, neighbours, transport, lan, .. } = parts;
         let own = PeerId(*endpoint.id().as_bytes());
         let mut aside: SelectAll<_> = browser.into_iter().map(listen).collect();
         aside.push(serve(hello, own));
+        let path_ids = PathIds::default();
         let mut sampling = interval(SAMPLE_EVERY);
         sampling.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             group: node.config().group.id(),
-            sessions: Sessions::new(endpoint.clone()),
+            sessions: Sessions::new(endpoint.clone(), path_ids.clone()),
+            multicast: Multicast::new(interfaces, path_ids),
+            probes: Probes::new(endpoint.clone()),
             node,
             endpoint,
             announcer,
@@ -169,9 +177,10 @@ impl Driver {
             () = self.filled.notified() => Wake::Filled,
             request = self.requests.recv(), if more_requests => Wake::Request(request),
             Some(change) = self.aside.next() => Wake::Lan(change),
-            input = self.peers.next() => Wake::Named(input),
+            input = self.peers.next() => Wake::Told(input),
+            input = self.probes.next() => Wake::Told(input),
             () = until(self.closing) => Wake::LingeredOut,
-            event = self.sessions.next() => Wake::Session(event),
+            wake = traffic(&mut self.sessions, &mut self.multicast) => wake,
             () = sleep(RETRY_AFTER), if !self.blocked.is_empty() => Wake::Retry,
         }
     }
@@ -184,8 +193,9 @@ impl Driver {
             Wake::Request(None) => self.start_closing(),
             Wake::Filled => self.handle_filled(),
             Wake::Lan(change) => self.handle_lan(change),
-            Wake::Named(input) => self.feed(input),
+            Wake::Told(input) => self.feed(input),
             Wake::Session(event) => self.handle_session(event),
+            Wake::Multicast(event) => self.handle_multicast(event),
             Wake::Retry | Wake::LingeredOut => {}
         }
     }
@@ -210,7 +220,7 @@ impl Driver {
             // Who watches waits for neighbours that come and go.
             false
         });
-        self.transport.send_replace(self.sessions.transport());
+        self.transport.send_replace(self.carried());
     }
 
     /// Tells the core of the wall clock at the start, and when somebody has set it.
@@ -299,6 +309,22 @@ impl Driver {
         }
     }
 
+    fn handle_multicast(&mut self, event: MulticastEvent) {
+        match event {
+            MulticastEvent::Told(input) => self.feed(input),
+            MulticastEvent::Received { path, datagrams, overflow } => {
+                // Local loss is told first, so that the gap it left is not taken for the network's.
+                if overflow > 0 {
+                    self.feed(Input::Overflow { datagrams: overflow });
+                }
+                for (from, datagram) in datagrams {
+                    self.feed(Input::Multicast { path, from, datagram });
+                }
+            }
+            MulticastEvent::Writable(path) => self.fill(clock::now(), path),
+        }
+    }
+
     /// Gives the core one input, and takes out all that it wants done and told.
     fn feed(&mut self, input: Input) {
         self.node.handle(clock::now(), input);
@@ -352,10 +378,10 @@ impl Driver {
                 // A daemon that is too busy to take the new record goes on with the old one, which is a hint.
                 let _ = self.announcer.as_ref().map(|announcer| announcer.announce(&announcement));
             }
-            Action::OpenMulticast { .. }
-            | Action::RejoinMulticast { .. }
-            | Action::CloseMulticast { .. }
-            | Action::Probe { .. } => {}
+            Action::OpenMulticast { channel, groups } => self.multicast.open(channel, groups),
+            Action::RejoinMulticast { path } => self.multicast.rejoin(path),
+            Action::CloseMulticast { channel } => self.multicast.close(channel),
+            Action::Probe { peer, addresses } => self.probes.start(peer, addresses),
         }
     }
 
@@ -371,20 +397,37 @@ impl Driver {
     }
 
     fn fill(&mut self, now: Now, path: PathId) {
-        let Some(session) = self.sessions.session(path) else { return };
-        loop {
-            let credit = session.credit();
-            if credit < CREDIT_MIN {
-                self.blocked.insert(path);
-                return;
+        self.batch.datagrams.clear();
+        if let Some(session) = self.sessions.session(path) {
+            loop {
+                let credit = session.credit();
+                if credit < CREDIT_MIN {
+                    self.blocked.insert(path);
+                    return;
+                }
+                self.node.fill(now, path, credit, &mut self.batch);
+                if self.batch.datagrams.is_empty() {
+                    return;
+                }
+                session.send(&self.batch.datagrams);
+                self.batch.datagrams.clear();
             }
-            self.batch.datagrams.clear();
+        }
+        // A multicast path without credit says itself when it takes more.
+        while let Some(credit) = self.multicast.credit(path).filter(|credit| *credit >= CREDIT_MIN) {
             self.node.fill(now, path, credit, &mut self.batch);
             if self.batch.datagrams.is_empty() {
                 return;
             }
-            session.send(&self.batch.datagrams);
+            self.multicast.send(path, &mut self.batch.datagrams);
         }
+    }
+
+    /// Returns what all paths of the node carried.
+    fn carried(&self) -> TransportCounters {
+        let mut all = self.sessions.transport();
+        all += self.multicast.transport();
+        all
     }
 
     fn start_closing(&mut self) {
@@ -408,29 +451,9 @@ impl Driver {
             }
         };
         let _ = tokio::join!(withdraw, timeout(CLOSE_MAX, self.endpoint.close()));
-        self.transport.send_replace(self.sessions.transport());
-    }
-}
-
-/// The core's timer, kept between turns of the loop so that a turn does not register it anew.
-struct CoreTimer {
-    sleep: Pin<Box<Sleep>>,
-    armed: Option<Now>,
-}
-
-impl CoreTimer {
-    fn new() -> Self {
-        Self { sleep: Box::pin(sleep(Duration::ZERO)), armed: None }
-    }
-
-    async fn wait(&mut self, due: Option<Now>) {
-        let Some(at) = due else { return std::future::pending().await };
-        if self.armed != due {
-            self.sleep.as_mut().reset(clock::instant_of(at));
-            self.armed = due;
-        }
-        self.sleep.as_mut().await;
-        self.armed = None;
+        let mut carried = self.sessions.transport();
+        carried += self.multicast.transport();
+        self.transport.send_replace(carried);
     }
 }
 
@@ -441,6 +464,15 @@ fn serve(listeners: Vec<TcpListener>, own: PeerId) -> BoxStream<'static, LanChan
 
 fn listen(browser: Browser) -> BoxStream<'static, LanChange> {
     stream::unfold(browser, async |mut browser| Some((browser.next().await, browser))).boxed()
+}
+
+/// Waits for what comes by sessions or by multicast. Which of them goes first is left to chance, so that neither
+/// starves the other.
+async fn traffic(sessions: &mut Sessions, multicast: &mut Multicast) -> Wake {
+    tokio::select! {
+        event = sessions.next() => Wake::Session(event),
+        event = multicast.next() => Wake::Multicast(event),
+    }
 }
 
 async fn until(at: Option<Instant>) {

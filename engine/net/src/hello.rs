@@ -13,13 +13,15 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use swarmcast_core::ids::PeerId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
+
+use crate::clock::instant_after;
 
 /// First bytes of the answer: name and version of the hello.
 const MAGIC: [u8; 4] = *b"SWC\x01";
 
 /// Time within which a connection must be done.
-const TIME_MAX: Duration = Duration::from_millis(1500);
+pub(crate) const TIME_MAX: Duration = Duration::from_millis(1500);
 
 /// Connections served at once; more wait in the listener's backlog of 16.
 const SERVED_MAX: usize = 8;
@@ -67,16 +69,35 @@ async fn answer(mut stream: TcpStream, peer: PeerId) {
     let _ = timeout(TIME_MAX, write).await;
 }
 
-/// Asks who listens at `address`; `None` when nobody, or nobody of ours, answers in time.
-pub(crate) async fn ask(address: SocketAddr) -> Option<PeerId> {
-    let read = async {
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        let mut hello = [0; 36];
-        stream.read_exact(&mut hello).await.ok()?;
-        let (magic, id) = hello.split_at(4);
-        (magic == MAGIC).then(|| id.try_into().ok().map(PeerId))?
-    };
-    timeout(TIME_MAX, read).await.ok()?
+/// Why nobody is known to listen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// The connection did not come up.
+    #[error("no connection: {0}")]
+    Unconnected(io::Error),
+    /// Nothing came back in time.
+    #[error("no answer")]
+    Silent,
+    /// Somebody took the connection and did not say a hello in time, or said something else.
+    #[error("no hello")]
+    Mute,
+}
+
+/// Asks who listens at `address`, at most for `time_max`.
+///
+/// # Errors
+/// [`AskError::Unconnected`] when the system or the host refuses the connection, [`AskError::Silent`] when it did not
+/// come up in time, [`AskError::Mute`] when nobody of ours answered by it.
+pub(crate) async fn ask(address: SocketAddr, time_max: Duration) -> Result<PeerId, AskError> {
+    let end = instant_after(time_max);
+    let connect = timeout_at(end, TcpStream::connect(address));
+    let mut stream = connect.await.map_err(|_| AskError::Silent)?.map_err(AskError::Unconnected)?;
+    let mut hello = [0; 36];
+    let read = timeout_at(end, stream.read_exact(&mut hello)).await;
+    read.map_err(|_| AskError::Mute)?.map_err(|_| AskError::Mute)?;
+    let (magic, id) = hello.split_at(4);
+    let id = id.try_into().ok().filter(|_| magic == MAGIC);
+    id.map(PeerId).ok_or(AskError::Mute)
 }
 
 #[cfg(test)]
@@ -95,7 +116,7 @@ mod tests {
         let peer = PeerId([7; 32]);
         let answered = tokio::select! {
             _ = serve(std::slice::from_ref(&listener), peer) => None,
-            answer = ask(address) => answer,
+            answer = ask(address, TIME_MAX) => answer.ok(),
         };
         assert_eq!(answered, Some(peer));
     }
@@ -109,7 +130,7 @@ mod tests {
             for _ in 0..2 * SERVED_MAX {
                 idle.push(TcpStream::connect(address).await.expect("the backlog takes it"));
             }
-            let answer = ask(address).await;
+            let answer = ask(address, TIME_MAX).await.ok();
             drop(idle);
             answer
         };
@@ -130,7 +151,7 @@ mod tests {
         };
         let answered = tokio::select! {
             () = other => Some(PeerId([0; 32])),
-            answer = ask(address) => answer,
+            answer = ask(address, TIME_MAX) => answer.ok(),
         };
         assert_eq!(answered, None);
     }

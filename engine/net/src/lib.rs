@@ -1,4 +1,4 @@
-//! Sockets, clock and driver of a Swarmcast node: iroh, mDNS.
+//! Sockets, clock and driver of a Swarmcast node: iroh, IP multicast, mDNS.
 //!
 //! [`bind`] opens the sockets and returns a [`Handle`] and a [`Driver`]. The caller runs the driver, on whatever task
 //! it likes; the handle publishes, subscribes and asks. The driver is one task that owns the core's
@@ -29,8 +29,12 @@ mod endpoint;
 mod handle;
 mod hello;
 mod interfaces;
+mod multicast;
+#[cfg(test)]
+mod namespace;
 mod peers;
 mod playout;
+mod probe;
 mod publish;
 mod session;
 mod sessions;
@@ -107,7 +111,7 @@ pub async fn bind(config: NetConfig) -> Result<(Handle, Driver), BindError> {
     let shared = Shared {
         peer,
         port,
-        interfaces,
+        interfaces: interfaces.clone(),
         filled: Arc::clone(&filled),
         streams_used: AtomicU32::new(0),
         neighbours: neighbours_watched,
@@ -121,6 +125,7 @@ pub async fn bind(config: NetConfig) -> Result<(Handle, Driver), BindError> {
         node: Node::new(now(), NodeConfig::new(peer, group, seed)),
         endpoint: sockets.quic,
         hello: sockets.hello,
+        interfaces,
         announcer,
         browser,
         peers: NamedPeers::new(peer, peers),

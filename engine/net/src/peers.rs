@@ -88,7 +88,8 @@ impl NamedPeers {
     fn ask(&mut self, place: usize) {
         let named = &mut self.named[place];
         named.ask_at = None;
-        self.asking.push(hello::ask(named.address).map(move |answer| (place, answer)).boxed());
+        self.asking
+            .push(hello::ask(named.address, hello::TIME_MAX).map(move |answer| (place, answer.ok())).boxed());
     }
 
     fn handle_answer(&mut self, place: usize, answer: Option<PeerId>) {

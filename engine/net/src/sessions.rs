@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -26,6 +28,17 @@ const SESSIONS_MAX: usize = 64;
 
 /// Most connections that are being accepted at once.
 const ACCEPTS_MAX: usize = 32;
+
+/// The numbers of paths: sessions and multicast share them, so that none is used twice.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PathIds(Arc<AtomicU32>);
+
+impl PathIds {
+    /// Returns a number that no path had before.
+    pub(crate) fn fresh(&self) -> PathId {
+        PathId(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// What happens to sessions, as the core is told of it.
 #[derive(Debug)]
@@ -51,7 +64,7 @@ pub(crate) struct Sessions {
     open: BTreeMap<PathId, Session>,
     /// What the sessions that are closed sent and received.
     closed: TransportCounters,
-    paths_used: u32,
+    path_ids: PathIds,
     accepting: usize,
     received: SelectAll<BoxStream<'static, (PathId, Received)>>,
     working: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -60,14 +73,14 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Makes the sessions of an endpoint, none so far.
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, path_ids: PathIds) -> Self {
         let own = PeerId(*endpoint.id().as_bytes());
         Self {
             endpoint,
             own,
             open: BTreeMap::new(),
             closed: TransportCounters::default(),
-            paths_used: 0,
+            path_ids,
             accepting: 0,
             received: SelectAll::new(),
             working: FuturesUnordered::new(),
@@ -202,8 +215,7 @@ impl Sessions {
             session::close(&opened.connection, CloseCode::Done);
             return;
         }
-        let path = PathId(self.paths_used);
-        self.paths_used += 1;
+        let path = self.path_ids.fresh();
         let dialed = opened.dialed;
         let (session, received) = Session::new(path, opened, now);
         let (remote, datagram_bytes_max) = (session.remote(), session.datagram_bytes_max());

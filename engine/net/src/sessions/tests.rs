@@ -20,7 +20,7 @@ struct Peer {
 impl Peer {
     async fn new() -> Self {
         let Sockets { quic, port, .. } = Sockets::open(None, &["lo".to_owned()]).await.expect("loopback");
-        let sessions = Sessions::new(quic);
+        let sessions = Sessions::new(quic, PathIds::default());
         Self { id: sessions.own, sessions, address: ([127, 0, 0, 1], port).into() }
     }
 
