@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::Result;
 use nix::sys::signal::Signal;
 
-use super::{Moment, Scene, add_none, add_time, recorded};
+use super::{Moment, Scene, add_all, add_none, add_time, closed_well, recorded};
 use crate::faults::{Blocked, Faults};
 use crate::lab::Lab;
 use crate::network::Network;
 use crate::report::{Goal, Report, Unit};
-use crate::swarm::{PATIENCE, Swarm, Viewer, Watch};
+use crate::swarm::{Swarm, Viewer, Watch};
 
 /// Seconds until the stream is dead for a viewer in mid-stream, and for one that never found it (`--wait` is 5 s by
 /// default), with the time that telling it may take.
@@ -40,6 +40,8 @@ pub(in crate::scenario) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let mut watches = vec![Watch::default(); VIEWERS];
     watches[STARVED - 1] = Watch::recording();
     let scene = Scene::set(lab, &network, "fault-local", &[], &watches)?;
+    let desert = Network::bridged(lab, 1)?;
+    let lonely = Swarm::new(lab, &desert, "fault-local-alone")?.watch(0, &Watch::default())?;
     scene.play(1.0);
 
     // Viewers suffer side by side: each has a host to itself.
@@ -58,16 +60,19 @@ pub(in crate::scenario) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let continued = Moment::now();
     overrunning.member.process.signal(Signal::SIGCONT)?;
 
-    let dead: [(&str, &Viewer, &[&str], f64, i32); 5] = [
-        ("own link cut", &scene.viewers[CUT - 1], &["network-down"], DEAD, 9),
-        ("all peers silent", &scene.viewers[SILENCED - 1], &["partitioned-local"], DEAD, 9),
-        ("UDP blocked in mid-stream", &scene.viewers[NO_UDP - 1], &["udp-blocked"], DEAD, 9),
-        ("UDP blocked from the start", &no_udp_seeker, &["udp-blocked"], NOT_FOUND, 9),
-        ("no such stream", &seeker, &["no-such-stream"], NOT_FOUND, 4),
-    ];
-    for (case, viewer, reasons, limit, code) in dead {
+    let alone = Moment { t: lonely.member.process.spawned_at() };
+    for (case, moment, viewer, reason, limit, code) in [
+        ("own link cut", moment, &scene.viewers[CUT - 1], "network-down", DEAD, 9),
+        ("all peers silent", moment, &scene.viewers[SILENCED - 1], "partitioned-local", DEAD, 9),
+        ("UDP blocked in mid-stream", moment, &scene.viewers[NO_UDP - 1], "udp-blocked", DEAD, 9),
+        ("UDP blocked from the start", moment, &no_udp_seeker, "udp-blocked", NOT_FOUND, 9),
+        ("no such stream", moment, &seeker, "no-such-stream", NOT_FOUND, 4),
+        ("no peer at all", alone, &lonely, "no-reachable-peers", NOT_FOUND, 5),
+    ] {
         report.enter_case(case);
-        add_dead(report, moment, viewer, reasons, limit, code);
+        let closed = moment.event(&viewer.member.process, "closed", limit, |_| true);
+        add_time(report, "closed behind the fault", moment.seconds(closed.as_ref()), limit);
+        add_dead(report, moment, viewer, reason, code);
     }
     report.enter_case("process stopped for 3 s: overrun");
     let live = continued.verdict(overrunning, "live", RECOVERED);
@@ -81,8 +86,7 @@ pub(in crate::scenario) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     add_none(report, "verdicts with another reason than overrun", not_local(moment, starved));
     add_none(report, "times dead", moment.all(starved, "closed").len());
     add_none(report, "access units missing", recorded(starved, &scene.source)?.missing());
-    report.enter_case("no peer at all");
-    no_peer(lab, report)
+    Ok(())
 }
 
 /// Stops a viewer as long as a busy machine does, with a second in between.
@@ -97,38 +101,18 @@ fn starve(viewer: &Viewer) -> Result<()> {
     Ok(())
 }
 
-/// Adds that the viewer's stream died with one of these reasons, and nobody else was blamed.
-fn add_dead(report: &mut Report, moment: Moment, viewer: &Viewer, reasons: &[&str], limit: f64, code: i32) {
-    let closed = moment.event(&viewer.member.process, "closed", limit, |_| true);
-    add_time(report, "closed behind the fault", moment.seconds(closed.as_ref()), limit);
-    let reason = closed.as_ref().and_then(|event| event.text("reason"));
-    let right = reason.is_some_and(|reason| reasons.contains(&reason));
-    report.add(
-        &format!("reason is {}, told {}", reasons.join(" or "), reason.unwrap_or("none")),
-        f64::from(u8::from(right)),
-        Unit::Count,
-        Goal::AtLeast(1.0),
-    );
-    let exit = viewer.member.process.wait_exit(PATIENCE).ok().and_then(|exit| exit.code);
-    let exit = exit.map_or(f64::NAN, f64::from);
-    report.add(&format!("exit code, due {code}"), exit, Unit::Count, Goal::AtMost(f64::from(code)));
-    let verdicts = moment.all(viewer, "verdict");
-    let blames =
-        verdicts.iter().chain(&closed).filter(|event| event.text("reason") == Some("publisher-gone"));
-    add_none(report, "times that the source was blamed", blames.count());
+/// Adds that the viewer's stream died for this reason, and nobody else was blamed.
+fn add_dead(report: &mut Report, moment: Moment, viewer: &Viewer, reason: &str, code: i32) {
+    let closed = closed_well(std::slice::from_ref(viewer), "dead", Some(reason), code);
+    add_all(report, &format!("viewers with one `closed`, {reason}, exit {code}"), closed, 1);
+    let (verdicts, closed) = (moment.all(viewer, "verdict"), moment.all(viewer, "closed"));
+    let told = verdicts.iter().chain(&closed);
+    let blames = told.filter(|event| event.text("reason") == Some("publisher-gone")).count();
+    add_none(report, "times that the source was blamed", blames);
 }
 
 /// Verdicts that tell a reason, and not that this process was too slow.
 fn not_local(moment: Moment, viewer: &Viewer) -> usize {
     let verdicts = moment.all(viewer, "verdict");
     verdicts.iter().filter(|event| event.text("reason").is_some_and(|reason| reason != "overrun")).count()
-}
-
-fn no_peer(lab: &Lab, report: &mut Report) -> Result<()> {
-    let network = Network::bridged(lab, 1)?;
-    let swarm = Swarm::new(lab, &network, "fault-local-alone")?;
-    let viewer = swarm.watch(0, &Watch::default())?;
-    let moment = Moment { t: viewer.member.process.spawned_at() };
-    add_dead(report, moment, &viewer, &["no-reachable-peers"], NOT_FOUND, 5);
-    Ok(())
 }

@@ -34,11 +34,20 @@ pub(in crate::scenario) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         random(lab, report, percent, share)?;
     }
     let plain = LinkProfile::default();
-    for (case, profile) in [
+    let disturbances = [
         ("200 ms bursts, one in 2 s", LinkProfile { outage: BURSTS, ..plain }),
         ("1 % duplicated", LinkProfile { duplicated: DISTURBED, ..plain }),
         ("1 % overtaken by 20 ms", LinkProfile { overtaken: DISTURBED, ..plain }),
-    ] {
+        (
+            "1 % duplicated, 1 % overtaken",
+            LinkProfile { duplicated: DISTURBED, overtaken: DISTURBED, ..plain },
+        ),
+    ];
+    for (case, profile) in disturbances {
+        // The short form has both disturbances at once.
+        if !full && (profile.duplicated > 0.0) != (profile.overtaken > 0.0) {
+            continue;
+        }
         report.enter_case(case);
         disturbed(lab, report, profile)?;
     }

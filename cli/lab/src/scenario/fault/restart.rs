@@ -15,6 +15,7 @@ const VIEWERS: usize = 3;
 /// Seconds to the new publisher that viewers still live to see, and to the one that takes `--wait`.
 const SOON: f64 = 2.0;
 const LATE: f64 = 10.0;
+const LATE_SHORT: f64 = 6.5;
 
 /// Seconds from the start of the new publisher, which begins with a random-access point, until its stream plays.
 const PLAYING: f64 = 1.0;
@@ -24,7 +25,9 @@ const PLAYOUT_DELAY: u64 = 700;
 
 /// Runs the scenario.
 pub(in crate::scenario) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
-    for (seconds, words) in [(SOON, &[][..]), (LATE, &["--wait"])] {
+    // In any case later than a stream is dead.
+    let late = report.length().pick(LATE_SHORT, LATE);
+    for (seconds, words) in [(SOON, &[][..]), (late, &["--wait"])] {
         report.enter_case(format!("same key, {seconds} s later"));
         same_key(lab, report, seconds, words)?;
     }
