@@ -83,6 +83,12 @@ impl Node {
         }
     }
 
+    /// Returns whether some neighbour carries a stream.
+    fn has_carrier(&self, tag: StreamTag) -> bool {
+        let mut sessions = self.sessions.values().filter(|session| session.greeted);
+        sessions.any(|session| session.streams.get(&tag).is_some_and(|remote| remote.offers))
+    }
+
     /// Returns whether a path is a session with a stream's publisher.
     fn is_publisher(&self, path: PathId, tag: StreamTag) -> bool {
         let publisher = self.streams.get(&tag).map(Stream::publisher);
@@ -245,6 +251,8 @@ impl Node {
             remote.beacon_ms = remote.beacon_ms.max(at_ms);
         }
         let agrees = self.agrees_with_wall_clock(now, beacon.wall.0);
+        // Without a neighbour nothing that was sent before can be had: playout begins at a point that comes by itself.
+        let has_carrier = self.has_carrier(tag);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.hear(now, via, beacon.at, chance);
         if stream.last_beacon.as_ref().is_some_and(|last| last.beacon.at >= beacon.at) {
@@ -259,7 +267,7 @@ impl Node {
         let (random_access, newest) = (beacon.random_access, beacon.newest());
         stream.clock.handle_arrival(now, beacon.at);
         stream.last_beacon = Some(LastBeacon { beacon, datagram: datagram.clone(), received: now });
-        stream.start(now, random_access);
+        stream.start(now, random_access.filter(|_| has_carrier));
         if let Some(newest) = newest.filter(|_| stream.started) {
             stream.window.expect(now, newest);
         }

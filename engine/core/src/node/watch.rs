@@ -24,6 +24,9 @@ pub(super) const PULL_PERIOD: Duration = Duration::from_millis(4);
 /// Longest pause in the arrival of a random-access point: a push that began goes on, so the rest is lost. Behind a full
 /// path a push may begin a quarter of a second late; waited for once more at its end, repair would come too late.
 const PAUSE_MAX: Duration = Duration::from_millis(60);
+/// Time for which only peers are asked for what multicast did not bring: their have-maps tell of it within two
+/// periods, and the publisher is spared.
+const PEERS_FIRST: Duration = Duration::from_millis(80);
 /// Most blocks looked through at a time.
 const HOLES_MAX: usize = 256;
 /// How often a stripe without supplier is looked after.
@@ -345,8 +348,9 @@ impl Node {
                 continue;
             }
             let publisher = stream.offer.publisher;
-            let sources =
-                self.sessions.values().filter_map(|s| pull_source(s, tag, block, s.peer == publisher));
+            let spares = stream.parked && now.since(slot.touched()) < PEERS_FIRST;
+            let sources = self.sessions.values().filter(|session| !(spares && session.peer == publisher));
+            let sources = sources.filter_map(|s| pull_source(s, tag, block, s.peer == publisher));
             if let Some((path, word)) = stream.pulls.ask(now, block, wanted, sources) {
                 wants.entry(path).or_default().push(Want { block, word });
             }
