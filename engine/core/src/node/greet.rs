@@ -10,7 +10,7 @@ use crate::catalogue::Catalogue;
 use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
 use crate::seal::EpochKeys;
 use crate::session::{Remote, Session};
-use crate::wire::{CARRIED_MAX, Control, Hello, INTRODUCED_MAX, Offer, StripeMask, SubscribeFrom};
+use crate::wire::{CARRIED_MAX, Control, Hello, INTRODUCED_MAX, Offer, StripeMask, SubscribeFrom, Want};
 
 /// Stripes a neighbour must have more than another before one is taken from it for the other's sake.
 const FAIRNESS: u32 = 2;
@@ -324,7 +324,8 @@ impl Node {
             else {
                 continue;
             };
-            let lacks = slot.word() & !remote.holds(block);
+            let data = header.header().data_word() | Want::HEADER;
+            let lacks = slot.word() & data & !remote.holds(block);
             if lacks != 0 && stripes.has(header.header().stripe) {
                 session.outbox.push_catch_up(parcel(stream, now, block, lacks, remote.patience(now)));
             }

@@ -191,6 +191,7 @@ impl Node {
         let window = Window::new(BlockId(0), self.config.window_bytes_max, self.config.window_duration);
         let name = catalogue.name.clone();
         let mut stream = Stream::new(now, keys, (offer, catalogue), window, 0);
+        stream.window.keep_parity();
         stream.started = true;
         stream.source = Some(Source {
             handle,

@@ -153,6 +153,7 @@ impl Node {
                 Err(_) => forged.push(orphan.via),
             }
         }
+        word |= stream.recover(now, claimed.block);
         if !via.is_multicast() {
             stream.note_progress(now, via.path, claimed.block);
         }
@@ -195,10 +196,10 @@ impl Node {
         if !via.is_multicast() {
             stream.note_progress(now, via.path, block);
         }
-        if !asked || via.is_multicast() {
-            push_onward(&mut self.sessions, stream, now, block, bit, Some(via.path));
-        }
-        self.after_insert(now, via.path, tag, block, bit);
+        let recovered = stream.recover(now, block);
+        let pushed = if asked && !via.is_multicast() { recovered } else { bit | recovered };
+        push_onward(&mut self.sessions, stream, now, block, pushed, Some(via.path));
+        self.after_insert(now, via.path, tag, block, bit | recovered);
     }
 
     fn after_insert(&mut self, now: Now, path: PathId, tag: StreamTag, block: BlockId, word: u64) {
@@ -465,6 +466,22 @@ impl Stream {
             self.reception.handle_parts(now, view.id.block, 1 << view.id.index);
         }
         Ok(!held && self.window.insert_fragment(now, fragment) == Inserted::New)
+    }
+
+    /// Computes data that is missing from the parity that is held; returns its bits.
+    fn recover(&mut self, now: Now, block: BlockId) -> u64 {
+        if !self.window.slot(block).is_some_and(|slot| slot.is_recoverable()) {
+            return 0;
+        }
+        let Ok(word) = self.window.recover(now, block) else {
+            self.stats.forged += 1;
+            return 0;
+        };
+        let count = u64::from(word.count_ones());
+        self.stats.repaired += count;
+        self.stats.repaired_by_parity += count;
+        self.pulls.settle(block, word);
+        word
     }
 
     fn note_progress(&mut self, now: Now, path: PathId, block: BlockId) {

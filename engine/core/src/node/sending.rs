@@ -22,7 +22,7 @@ const HAVE_SHARE: f64 = 0.02;
 /// Bytes of a have-map with the headers of its packet.
 const HAVE_BYTES: f64 = 110.0;
 
-/// Queues parts of a block for the neighbours that its stripe is pushed to and that lack them.
+/// Queues parts of a block, parity apart, for the neighbours that its stripe is pushed to and that lack them.
 pub(super) fn push_onward(
     sessions: &mut BTreeMap<PathId, Session>,
     stream: &Stream,
@@ -35,7 +35,7 @@ pub(super) fn push_onward(
     let header = header.header();
     for session in sessions.values_mut().filter(|session| Some(session.path) != from) {
         let Some(remote) = session.streams.get(&stream.tag()) else { continue };
-        let lacks = word & !remote.holds(block);
+        let lacks = word & (header.data_word() | Want::HEADER) & !remote.holds(block);
         if remote.takes(header.stripe) && lacks != 0 {
             let parcel = parcel(stream, now, block, lacks, remote.patience(now));
             session.outbox.push(parcel, header.priority);
