@@ -168,6 +168,14 @@ impl Members {
         Some((peer, candidate.addresses.clone()))
     }
 
+    /// Returns the peer that is most worth a question: one that the user named, else the one that failed least.
+    pub(crate) fn likeliest(&self) -> Option<PeerId> {
+        let rank = |(_, candidate): &(&PeerId, &Candidate)| {
+            (!candidate.manual, candidate.failures, candidate.shuffle)
+        };
+        self.candidates.iter().min_by_key(rank).map(|(peer, _)| *peer)
+    }
+
     /// Returns where a peer may be reached.
     pub(crate) fn addresses(&self, peer: PeerId) -> Vec<SocketAddr> {
         self.candidates.get(&peer).map_or_else(Vec::new, |candidate| candidate.addresses.clone())

@@ -81,6 +81,8 @@ pub(crate) struct Playout {
     joiner: Joiner,
     tracks: [TrackPlay; TRACKS_MAX],
     last_media: MediaTime,
+    /// When the last block delivered is due.
+    dry_at: Option<Now>,
 }
 
 impl Playout {
@@ -94,6 +96,7 @@ impl Playout {
             joiner: Joiner::default(),
             tracks: [TrackPlay::default(); TRACKS_MAX],
             last_media: MediaTime::default(),
+            dry_at: None,
         }
     }
 
@@ -110,6 +113,11 @@ impl Playout {
     /// Returns the media time of the last access unit delivered.
     pub(crate) fn last_media(&self) -> MediaTime {
         self.last_media
+    }
+
+    /// Returns when what was delivered is played, but for the last access unit's duration; `None` before the first.
+    pub(crate) fn dry_at(&self) -> Option<Now> {
+        self.dry_at
     }
 
     /// Returns when a block is given up.
@@ -158,6 +166,7 @@ impl Playout {
             self.lose(Some(header.priority), GapCause::Late, stream.catalogue);
         }
         let due = stream.clock.local(header.closed).unwrap_or(self.joined).after(self.delay);
+        self.dry_at = self.dry_at.max(Some(due));
         for unit in units {
             self.deliver_unit(unit, (due, header.closed), stream.catalogue, out, tally);
         }

@@ -191,6 +191,12 @@ impl Remote {
         word & !self.refused.get(&block).copied().unwrap_or(0)
     }
 
+    /// Returns the newest block of which it holds something.
+    pub(crate) fn newest(&self) -> Option<BlockId> {
+        let before = self.base.0.checked_sub(1).map(BlockId);
+        self.words.last_key_value().map(|(block, _)| *block).max(before)
+    }
+
     /// Forgets blocks before `block`.
     pub(crate) fn forget_before(&mut self, block: BlockId) {
         self.refused.retain(|refused, _| *refused >= block);

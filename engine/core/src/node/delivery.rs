@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand_chacha::rand_core::Rng;
 
 use super::{Action, Node};
+use crate::health::PathCause;
 use crate::ids::{BlockId, Now, PathId, StreamTag};
 use crate::session::Session;
 use crate::wire::{Control, StripeMask, SubscribeFrom};
@@ -89,6 +90,7 @@ impl Node {
         let session = self.sessions.values().find(|session| session.peer == publisher && session.greeted);
         let Some(path) = session.map(|session| session.path) else {
             if let Some((peer, addresses)) = self.members.dial_at_once(publisher) {
+                self.attempted += 1;
                 self.actions.push_back(Action::Connect { peer, addresses });
             }
             return;
@@ -123,12 +125,13 @@ impl Node {
         };
         stream.unicast.path = None;
         stream.unicast.wanted = false;
-        stream.unicast.refused = Some(Duration::from_millis(u64::from(retry_after_ms)));
         stream.supply.drop_path(now, path);
         for (path, stripes) in std::mem::take(&mut stream.unicast.leaving) {
             stream.supply.restore(now, path, stripes);
         }
         stream.supply_at = now;
+        let retry_after = Duration::from_millis(u64::from(retry_after_ms));
+        self.refuse_unicast(now, tag, PathCause::Busy { retry_after });
     }
 
     /// Leaves the former suppliers once the publisher pushes.
@@ -152,6 +155,4 @@ pub(super) struct Unicast {
     pub(super) path: Option<PathId>,
     /// Suppliers to be left once the publisher pushes.
     pub(super) leaving: Vec<(PathId, StripeMask)>,
-    /// The publisher refused, and said when to ask again.
-    pub(super) refused: Option<Duration>,
 }

@@ -131,6 +131,7 @@ impl Node {
         let peer = session.peer;
         self.members.handle_greeted(peer);
         self.events.push_back(Event::NeighbourUp { peer, path });
+        self.witness_neighbours();
         let offers: Vec<_> =
             self.streams.values().filter(|s| s.is_carried()).map(|s| s.offer.clone()).collect();
         for offer in offers.into_iter().take(CARRIED_MAX) {

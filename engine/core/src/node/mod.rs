@@ -9,6 +9,7 @@ mod publish;
 mod receive;
 mod sending;
 mod stream;
+mod verdict;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +31,7 @@ use self::stream::Stream;
 use self::watch::Watch;
 use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
+use crate::health::Unreached;
 use crate::ids::{ChannelId, Now, PathId, PeerId, STRIPES, StreamHandle, StreamKey, StreamTag, WallClock};
 use crate::member::Members;
 use crate::seal::EpochKeys;
@@ -100,6 +102,12 @@ pub struct Node {
     multicasts: BTreeMap<PathId, MulticastPath>,
     /// Tags of runs that are over.
     retired: BTreeMap<StreamTag, StreamKey>,
+    /// Peers that were dialled, and what the last attempt that failed met.
+    attempted: u32,
+    unreached: Unreached,
+    network: Option<bool>,
+    /// Time of the last input.
+    now: Now,
     ready: VecDeque<PathId>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -122,6 +130,10 @@ impl Node {
             channels_used: 0,
             multicasts: BTreeMap::new(),
             retired: BTreeMap::new(),
+            attempted: 0,
+            unreached: Unreached::NobodyFound,
+            network: None,
+            now,
             ready: VecDeque::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -130,16 +142,18 @@ impl Node {
 
     /// Takes one input. Then drain: `poll_event`, `poll_action`, `poll_ready` with `fill`, `poll_timeout`.
     pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
+        let routine = matches!(input, Input::Datagram { .. } | Input::Multicast { .. });
         match input {
             Input::Timeout => {}
-            Input::Stalled(_) => self.handle_stalled(now),
+            Input::Stalled(stall) => self.handle_stalled(now, stall),
             Input::WallClock(wall) => self.wall = (now, wall),
             Input::Sighted(sighting) => self.handle_sighting(now, sighting),
             Input::Vanished(peer) => self.members.handle_vanished(peer),
             Input::Connected { path, peer, dialed, remote, datagram_bytes_max } => {
                 self.handle_connected(now, path, (peer, dialed), remote, datagram_bytes_max);
             }
-            Input::ConnectFailed { peer, .. } => self.members.handle_gone(now, peer),
+            Input::ConnectFailed { peer, why } => self.handle_connect_failed(now, peer, why),
             Input::Disconnected { path } => self.handle_disconnected(now, path),
             Input::Control { path, message } => self.handle_control(now, path, &message),
             Input::Datagram { path, datagram } => self.handle_datagram(now, path, datagram),
@@ -150,9 +164,12 @@ impl Node {
             }
             Input::MulticastDown { path } => self.drop_multicast(path),
             Input::Multicast { path, from, datagram } => self.handle_multicast(now, path, from, datagram),
-            Input::Overflow { .. } | Input::Probed { .. } | Input::Network { .. } => {}
+            Input::Overflow { datagrams } => self.handle_overflow(now, datagrams),
+            Input::Probed { peer, outcome } => self.handle_probed(peer, outcome),
+            Input::Network { up } => self.handle_network(up),
         }
         self.run_due(now);
+        self.judge_all(now, routine);
         self.find_ready(now);
     }
 
@@ -188,7 +205,7 @@ impl Node {
         let pins = self.watches.values().filter_map(|watch| watch.pin_at);
         let greetings = self.sessions.values().filter(|s| !s.greeted).map(|s| s.opened.after(GREETING_MAX));
         let dialing = self.wants_peers().then(|| self.members.next_timeout(self.is_hungry())).flatten();
-        streams.chain(paced).chain(pins).chain(greetings).chain(dialing).min()
+        streams.chain(paced).chain(pins).chain(greetings).chain(dialing).chain(self.judge_timeout()).min()
     }
 
     /// Returns the counters of a publication or subscription.
@@ -202,6 +219,10 @@ impl Node {
         let parts = |share: f64| (share * 10_000.0) as u32;
         Some(StreamStats {
             multicast_loss: parts(stream.reception.loss()),
+            parity_percent: stream
+                .source
+                .as_ref()
+                .map_or(0, |source| u32::from(source.parity.shards(40)) * 5 / 2),
             reporters: audience.count as u32,
             reported_loss_p50: parts(audience.median),
             reported_loss_p95: parts(audience.p95),
@@ -261,7 +282,8 @@ impl Node {
             Command::End { stream } => self.handle_end(now, stream),
             Command::Subscribe(subscription) => self.handle_subscribe(now, *subscription),
             Command::Unsubscribe { stream } => self.handle_unsubscribe(now, stream),
-            Command::Fall { .. } | Command::Foreign { .. } => {}
+            Command::Fall { stream, to } => self.handle_fall(now, stream, to),
+            Command::Foreign { stream, plays } => self.handle_foreign(now, stream, plays),
         }
     }
 
@@ -283,14 +305,6 @@ impl Node {
             Some(self.streams.get(tag)?.rate.rate() * share)
         });
         session.pace.handle_sample(now, sample, rates.sum());
-    }
-
-    /// Time in which this node did not run is charged to nobody: whoever was silent meanwhile may still answer.
-    fn handle_stalled(&mut self, now: Now) {
-        for stream in self.streams.values_mut() {
-            let playout = stream.subscriber.as_mut().and_then(|subscriber| subscriber.playout.as_mut());
-            playout.into_iter().for_each(|playout| playout.handle_stalled(now));
-        }
     }
 
     fn run_due(&mut self, now: Now) {
@@ -318,7 +332,9 @@ impl Node {
                 self.watches.values().map(|watch| watch.subscription.name.as_str()).collect();
             let hungry = self.is_hungry();
             let Some((peer, addresses)) = self.members.dial(now, hungry, &wanted) else { return };
+            self.attempted += 1;
             self.actions.push_back(Action::Connect { peer, addresses });
+            self.witness_neighbours();
         }
     }
 

@@ -48,7 +48,7 @@ struct Forgeries {
 pub(super) struct MulticastPath {
     channel: ChannelId,
     pub(super) handle: StreamHandle,
-    pub(super) interface: Arc<str>,
+    interface: Arc<str>,
     local: IpAddr,
     datagram_bytes_max: usize,
     control: VecDeque<Bytes>,
@@ -137,6 +137,9 @@ impl Node {
             paced_until: None,
             forgeries: BTreeMap::new(),
         };
+        if let Some(watch) = self.watches.get_mut(&handle) {
+            watch.monitor.handle_multicast_up(path, Arc::clone(&open.interface));
+        }
         self.multicasts.insert(path, open);
         let stream = self.handles.get(&handle).and_then(|tag| self.streams.get_mut(tag));
         if let Some(source) = stream.and_then(|stream| stream.source.as_mut()) {
@@ -147,8 +150,9 @@ impl Node {
     }
 
     pub(super) fn drop_multicast(&mut self, path: PathId) {
-        if self.multicasts.remove(&path).is_none() {
-            return;
+        let Some(open) = self.multicasts.remove(&path) else { return };
+        if let Some(watch) = self.watches.get_mut(&open.handle) {
+            watch.monitor.handle_multicast_down(path);
         }
         for stream in self.streams.values_mut() {
             if let Some(source) = &mut stream.source {

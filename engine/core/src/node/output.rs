@@ -176,6 +176,20 @@ pub enum Event {
         /// Media time of the last access unit delivered: a foreign source begins behind it.
         last_media: Option<MediaTime>,
     },
+    /// Delivery should go over to another path, and the policy leaves that to the caller
+    /// ([`crate::node::Command::Fall`]), or it was refused.
+    PathDue {
+        /// The subscription.
+        stream: StreamHandle,
+        /// What it comes by.
+        from: PathKind,
+        /// What it should come by.
+        to: PathKind,
+        /// Why.
+        cause: PathCause,
+        /// Media time of the last access unit delivered.
+        last_media: Option<MediaTime>,
+    },
     /// The state of one path changed; delivery may go on by it all the same.
     PathVerdict {
         /// The subscription.

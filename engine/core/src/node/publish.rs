@@ -12,10 +12,10 @@ use crate::ids::{
     BlockId, MediaTime, Now, PathId, Priority, STRIPES, StreamHandle, StreamTag, Stripe, WallClock,
 };
 use crate::multicast::MulticastChoice;
-use crate::schedule::{Audience, Broadcast, Gather};
+use crate::schedule::{Audience, Broadcast, Gather, ParityRate};
 use crate::seal::Sealer;
 use crate::window::Window;
-use crate::wire::{Beacon, BlockHeader, NONCES_MAX, StreamState, Want, is_carried};
+use crate::wire::{Beacon, BlockHeader, NONCES_MAX, SHARD_PLAIN_BYTES, StreamState, Want, is_carried};
 
 /// Time between two beacons: quiet and dead differ within half a second.
 const BEACON_PERIOD: Duration = Duration::from_millis(250);
@@ -72,6 +72,7 @@ pub(super) struct Source {
     /// When the word that the source pauses is repeated.
     pause_again: Option<Now>,
     pub(super) audience: Audience,
+    pub(super) parity: ParityRate,
     pub(super) broadcasts: BTreeMap<PathId, Broadcast>,
     pub(super) gather: Gather,
     pub(super) offer_at: Now,
@@ -111,6 +112,9 @@ impl Source {
         for (path, broadcast) in &mut self.broadcasts {
             broadcast.review(now, *path, &self.audience, rate);
         }
+        let loss = self.broadcasts.values().map(Broadcast::loss).fold(0.0, f64::max);
+        self.parity.handle_loss(now, loss);
+        self.cutter.limit_data(self.parity.data_max());
     }
 
     /// Says that the source pauses, when it is silent; returns whether a beacon has to tell.
@@ -155,6 +159,7 @@ impl Source {
             at: now.since(self.began),
             wall,
             state: self.state,
+            multicast: self.is_multicast(),
             blocks: self.blocks,
             random_access: self.random_access,
             nonces: std::mem::take(&mut self.nonces),
@@ -209,6 +214,7 @@ impl Node {
             unit_at: now,
             pause_again: None,
             audience: Audience::default(),
+            parity: ParityRate::new(now),
             broadcasts: BTreeMap::new(),
             gather: Gather::default(),
             offer_at: now,
@@ -330,7 +336,9 @@ impl Node {
             media_time: draft.media_time,
             leaves: Vec::new(),
         };
-        let sealed = source.sealer.seal(header, &draft.plain, 0);
+        let data = draft.plain.len().div_ceil(SHARD_PLAIN_BYTES) as u8;
+        let parity = if source.is_multicast() { source.parity.shards(data) } else { 0 };
+        let sealed = source.sealer.seal(header, &draft.plain, parity);
         let word = sealed.header.header().full_word() | Want::HEADER;
         stream.rate.add(now, draft.plain.len());
         stream.last_fragment = Some(now);

@@ -90,7 +90,7 @@ impl Node {
     }
 
     /// Returns whether a path is a session with a stream's publisher.
-    fn is_publisher(&self, path: PathId, tag: StreamTag) -> bool {
+    pub(super) fn is_publisher(&self, path: PathId, tag: StreamTag) -> bool {
         let publisher = self.streams.get(&tag).map(Stream::publisher);
         self.sessions.get(&path).is_some_and(|session| Some(session.peer) == publisher)
     }
@@ -114,6 +114,7 @@ impl Node {
         if let Some(held) = stream.window.slot(claimed.block).and_then(|slot| slot.header()) {
             if via.is_multicast() && *held.datagram() == datagram {
                 stream.reception.handle_parts(now, claimed.block, part);
+                self.witness(now, via, tag, claimed.block, false);
             } else {
                 stream.stats.duplicate += u64::from(claimed.is_inline());
             }
@@ -124,6 +125,7 @@ impl Node {
             Ok(header) => header,
             Err(_) => {
                 stream.stats.forged += 1;
+                self.witness_forgery(now, tag);
                 return self.blame(now, via);
             }
         };
@@ -158,7 +160,13 @@ impl Node {
             stream.note_progress(now, via.path, claimed.block);
         }
         push_onward(&mut self.sessions, stream, now, claimed.block, word, Some(via.path));
-        forged.into_iter().for_each(|via| self.blame(now, via));
+        for via in forged {
+            self.witness_forgery(now, tag);
+            self.blame(now, via);
+        }
+        if word & Want::SHARDS != 0 || via.is_multicast() {
+            self.witness(now, via, tag, claimed.block, word & Want::SHARDS != 0);
+        }
         self.after_insert(now, via.path, tag, claimed.block, word);
     }
 
@@ -190,8 +198,12 @@ impl Node {
         let origin = Origin { multicast: via.is_multicast(), publisher, asked };
         match stream.accept_fragment(now, view, datagram, origin) {
             Ok(true) => {}
+            Ok(false) if via.is_multicast() => return self.witness(now, via, tag, block, false),
             Ok(false) => return,
-            Err(_) => return self.blame(now, via),
+            Err(_) => {
+                self.witness_forgery(now, tag);
+                return self.blame(now, via);
+            }
         }
         if !via.is_multicast() {
             stream.note_progress(now, via.path, block);
@@ -199,6 +211,7 @@ impl Node {
         let recovered = stream.recover(now, block);
         let pushed = if asked && !via.is_multicast() { recovered } else { bit | recovered };
         push_onward(&mut self.sessions, stream, now, block, pushed, Some(via.path));
+        self.witness(now, via, tag, block, true);
         self.after_insert(now, via.path, tag, block, bit | recovered);
     }
 
@@ -238,12 +251,13 @@ impl Node {
         if let Some(last) = stream.last_beacon.as_ref().filter(|last| last.datagram == datagram) {
             let at = last.beacon.at;
             stream.hear(now, via, at, chance);
-            return;
+            return self.witness_hearing(now, via, tag);
         }
         let beacon = match stream.keys.verify_beacon(&datagram) {
             Ok(beacon) => beacon,
             Err(_) => {
                 stream.stats.forged += 1;
+                self.witness_forgery(now, tag);
                 return self.blame(now, via);
             }
         };
@@ -256,6 +270,8 @@ impl Node {
         let has_carrier = self.has_carrier(tag);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.hear(now, via, beacon.at, chance);
+        self.witness_hearing(now, via, tag);
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
         if stream.last_beacon.as_ref().is_some_and(|last| last.beacon.at >= beacon.at) {
             return;
         }
@@ -280,6 +296,7 @@ impl Node {
             self.handle_fresh(now, tag);
         }
         self.deliver(now, tag);
+        self.witness_beacon(now, tag);
     }
 
     /// Passes a beacon on at once to the neighbours that lack it.
@@ -311,6 +328,7 @@ impl Node {
         if stream.supply.is_vacant() {
             stream.supply_at = stream.supply_at.min(now);
         }
+        self.witness_have(now, path, tag);
     }
 
     fn handle_pull(&mut self, now: Now, path: PathId, tag: StreamTag, wants: &[Want], bytes: usize) {

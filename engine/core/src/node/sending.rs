@@ -181,6 +181,7 @@ impl Node {
         }
         if session.greeted {
             self.events.push_back(Event::NeighbourDown { peer: session.peer, path });
+            self.witness_neighbours();
         }
         for stream in self.streams.values_mut() {
             stream.supply.drop_path(now, path);

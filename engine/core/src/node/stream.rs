@@ -9,6 +9,7 @@ use super::delivery::Unicast;
 use super::publish::Source;
 use super::receive::Via;
 use crate::catalogue::Catalogue;
+use crate::health;
 use crate::ids::{BlockId, MediaTime, Now, PathId, PeerId, StreamHandle, StreamTag, Stripe};
 use crate::playout::{Playout, PublisherClock};
 use crate::schedule::{Pulls, Reception, Supply};
@@ -130,6 +131,8 @@ pub(super) struct Stream {
     /// Whether the suppliers' pushes are suspended, since the stream comes by multicast.
     pub(super) parked: bool,
     pub(super) unicast: Unicast,
+    /// How the newest fragment came, and its block.
+    pub(super) newest_via: Option<(health::Via, BlockId)>,
     /// The run of older blocks that a supplier sends to a joiner.
     pub(super) catch_up: Option<CatchUp>,
     /// Stripes of blocks that had to be pulled whole and whose suppliers are to be judged.
@@ -173,6 +176,7 @@ impl Stream {
             reception: Reception::new(now, reporter),
             parked: false,
             unicast: Unicast::default(),
+            newest_via: None,
             catch_up: None,
             missed: Vec::new(),
             pull_at: None,

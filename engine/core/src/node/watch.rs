@@ -10,7 +10,7 @@ use super::sending::offerers;
 use super::stream::{CatchUp, Stream, Subscriber};
 use super::{Event, Node, Subscription};
 use crate::catalogue::Catalogue;
-use crate::health::CloseCause;
+use crate::health::{CloseCause, Monitor};
 use crate::ids::{BlockId, Epoch, Now, PathId, StreamHandle, StreamKey, StreamTag, Stripe};
 use crate::playout::{Delivery, Playout, View};
 use crate::schedule::PullSource;
@@ -44,6 +44,11 @@ pub(super) struct Watch {
     pub(super) current: Option<(StreamTag, StreamKey, Epoch)>,
     /// When the choice among several publishers is made.
     pub(super) pin_at: Option<Now>,
+    pub(super) monitor: Monitor,
+    /// Since when something was seen that no conclusion was drawn of.
+    pub(super) unjudged: Option<Now>,
+    /// Whether the neighbours' pushes are suspended, whatever the run of the publisher.
+    pub(super) parked: bool,
 }
 
 impl Watch {
@@ -61,7 +66,14 @@ impl Node {
             return self.close_with(handle, CloseCause::Refused);
         }
         let (name, multicast) = (subscription.name.clone(), subscription.multicast);
-        self.watches.insert(handle, Watch { subscription, current: None, pin_at: None });
+        let mut monitor = Monitor::new(now, &subscription, self.rng.next_u64());
+        if let Some(up) = self.network {
+            monitor.handle_network(up);
+        }
+        let watch =
+            Watch { subscription, current: None, pin_at: None, monitor, unjudged: None, parked: false };
+        self.watches.insert(handle, watch);
+        self.witness_neighbours();
         self.open_channel(handle, &name, multicast);
         let known: Vec<_> = self.offers.keys().copied().collect();
         known.into_iter().for_each(|key| self.consider(now, key));
@@ -69,9 +81,7 @@ impl Node {
     }
 
     pub(super) fn handle_unsubscribe(&mut self, now: Now, handle: StreamHandle) {
-        if self.watches.contains_key(&handle) {
-            self.close(now, handle, CloseCause::Local);
-        }
+        self.conclude(now, handle, Monitor::handle_left);
     }
 
     /// Opens a candidate for each subscription that a known offer may answer.
@@ -86,7 +96,9 @@ impl Node {
         if self.streams.contains_key(&tag) {
             return;
         }
-        let delay = self.watches[&handle].subscription.playout_delay;
+        let Some(watch) = self.watches.get_mut(&handle) else { return };
+        watch.monitor.handle_offered(now);
+        let delay = watch.subscription.playout_delay;
         let window = Window::new(BlockId(0), self.config.window_bytes_max, self.config.window_duration);
         let mut stream = Stream::new(now, keys, (offer, catalogue), window, self.rng.next_u64());
         let nonce = self.rng.next_u64();
@@ -104,7 +116,7 @@ impl Node {
     }
 
     /// Asks every neighbour that carries the stream for proof that its publisher lives.
-    fn challenge(&mut self, now: Now, tag: StreamTag) {
+    pub(super) fn challenge(&mut self, now: Now, tag: StreamTag) {
         let Some(subscriber) = self.streams.get_mut(&tag).and_then(|stream| stream.subscriber.as_mut())
         else {
             return;
@@ -150,7 +162,7 @@ impl Node {
         let before = watch.current;
         if keys.len() > 1 && before.is_none() {
             self.events.push_back(Event::Ambiguous { stream: handle, keys });
-            return self.close(now, handle, CloseCause::Refused);
+            return self.conclude(now, handle, Monitor::handle_rejected);
         }
         let newest = self.candidates(handle).filter(fresh).max_by_key(|stream| stream.keys.epoch());
         let Some(stream) = newest else { return };
@@ -159,15 +171,30 @@ impl Node {
             return;
         }
         let catalogue = stream.catalogue.clone();
+        let (seen, unicast) = (stream.newest_via, before.and_then(|(before, ..)| self.streams.get(&before)));
+        let unicast = unicast.is_some_and(|stream| stream.unicast.wanted);
         if let Some((_, _, old)) = before {
             self.events.push_back(Event::Reset { stream: handle, old, new: epoch });
         }
-        self.watches.entry(handle).and_modify(|watch| watch.current = Some((tag, key, epoch)));
+        let Some(watch) = self.watches.get_mut(&handle) else { return };
+        watch.current = Some((tag, key, epoch));
+        match before {
+            None => watch.monitor.handle_opened(now),
+            Some(_) => watch.monitor.handle_reset(now),
+        }
+        if let Some((via, block)) = seen {
+            watch.monitor.handle_fragment(now, via, block, true);
+        }
+        let parked = watch.parked;
+        self.streams.get_mut(&tag).into_iter().for_each(|stream| stream.parked = parked);
         self.handles.insert(handle, tag);
         self.events.push_back(Event::Opened { stream: handle, key, epoch, catalogue });
         let stale: Vec<_> = self.candidates(handle).map(Stream::tag).filter(|other| *other != tag).collect();
         stale.into_iter().for_each(|tag| self.retire(tag));
         self.offer_to_all(tag);
+        if unicast {
+            self.start_unicast(now, tag);
+        }
         self.deliver(now, tag);
     }
 
@@ -249,6 +276,7 @@ impl Node {
             return;
         }
         let mut finished = ended_at == Some(0);
+        let mut lost = false;
         if let Some(playout) = &mut subscriber.playout {
             let sessions = &self.sessions;
             let is_shed =
@@ -265,6 +293,7 @@ impl Node {
             stream.stats.lost += tally.lost;
             stream.stats.skipped += tally.skipped;
             stream.stats.malformed += tally.malformed;
+            lost |= tally.lost + tally.skipped > 0;
             for delivery in out {
                 self.events.push_back(match delivery {
                     Delivery::Unit { unit, due, closed } => {
@@ -277,13 +306,20 @@ impl Node {
                     }
                 });
             }
-            let next = playout.next();
+            let (next, media) = (playout.next(), playout.last_media());
+            if let Some(watch) = self.watches.get_mut(&handle).filter(|_| playout.dry_at().is_some()) {
+                watch.monitor.handle_delivered(media);
+            }
             stream.window.trim(now, next);
             stream.pulls.forget_before(next.min(stream.window.first()));
             finished |= ended_at.is_some_and(|blocks| next.0 >= blocks);
         }
+        if lost {
+            self.witness_loss(now, tag);
+        }
+        self.witness_buffer(tag);
         if finished {
-            self.close(now, handle, CloseCause::Ended);
+            self.conclude_end(now, handle);
         }
     }
 
@@ -305,7 +341,11 @@ impl Node {
                 stream.catch_up = Some(CatchUp { path, until: None, front: BlockId(0), last: now });
                 SubscribeFrom::RandomAccess
             };
+            let parked = stream.parked;
             self.send_control(path, &Control::Subscribe { tag, stripes, from, patience_ms });
+            if parked {
+                self.send_control(path, &Control::Park { tag });
+            }
         }
     }
 

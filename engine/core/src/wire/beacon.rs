@@ -8,6 +8,9 @@ use crate::ids::{BlockId, Epoch, StreamTag, WallClock};
 /// Most challenges that one beacon answers; at one beacon every 20 ms that is 400 joins a second.
 pub const NONCES_MAX: usize = 8;
 
+/// Set in the state when media is multicast.
+const FLAG_MULTICAST: u8 = 0x10;
+
 /// What the publisher says of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -31,6 +34,8 @@ pub struct Beacon {
     pub wall: WallClock,
     /// State of the source.
     pub state: StreamState,
+    /// Whether media is multicast on some path.
+    pub multicast: bool,
     /// Number of blocks made so far: the newest is one less.
     pub blocks: u64,
     /// Newest block that begins with a random-access point.
@@ -52,7 +57,7 @@ impl Beacon {
         out.extend_from_slice(&self.epoch.0.to_be_bytes());
         put_varint(out, self.at.as_micros() as u64);
         put_varint(out, self.wall.0);
-        out.push(self.state as u8);
+        out.push(self.state as u8 | if self.multicast { FLAG_MULTICAST } else { 0 });
         put_varint(out, self.blocks);
         put_varint(out, self.random_access.map_or(0, |block| block.0.saturating_add(1)));
         self.nonces.iter().take(NONCES_MAX).for_each(|nonce| out.extend_from_slice(&nonce.to_be_bytes()));
@@ -74,16 +79,22 @@ impl Beacon {
             epoch: Epoch(reader.u64()?),
             at: Duration::from_micros(reader.varint()?),
             wall: WallClock(reader.varint()?),
-            state: match reader.u8()? {
-                0 => StreamState::Live,
-                1 => StreamState::Paused,
-                2 => StreamState::Ended,
-                _ => return Err(DecodeError::Range("state")),
-            },
-            blocks: reader.varint()?,
-            random_access: reader.varint()?.checked_sub(1).map(BlockId),
+            state: StreamState::Live,
+            multicast: false,
+            blocks: 0,
+            random_access: None,
             nonces: Vec::new(),
         };
+        let state = reader.u8()?;
+        beacon.multicast = state & FLAG_MULTICAST != 0;
+        beacon.state = match state & !FLAG_MULTICAST {
+            0 => StreamState::Live,
+            1 => StreamState::Paused,
+            2 => StreamState::Ended,
+            _ => return Err(DecodeError::Range("state")),
+        };
+        beacon.blocks = reader.varint()?;
+        beacon.random_access = reader.varint()?.checked_sub(1).map(BlockId);
         while reader.remaining() > 0 {
             if beacon.nonces.len() == NONCES_MAX {
                 return Err(DecodeError::Range("nonces"));

@@ -89,12 +89,14 @@ pub(crate) fn header() -> impl Strategy<Value = BlockHeader> {
 pub(crate) fn beacon() -> impl Strategy<Value = Beacon> {
     let state = prop_oneof![Just(StreamState::Live), Just(StreamState::Paused), Just(StreamState::Ended)];
     let blocks = varint().prop_flat_map(|blocks| (Just(blocks), proptest::option::of(0..blocks.max(1))));
+    let state = (state, any::<bool>());
     (any::<u64>(), varint(), varint(), state, blocks, vec(any::<u64>(), 0..=NONCES_MAX)).prop_map(
-        |(epoch, at, wall, state, (blocks, random_access), nonces)| Beacon {
+        |(epoch, at, wall, (state, multicast), (blocks, random_access), nonces)| Beacon {
             epoch: Epoch(epoch),
             at: Duration::from_micros(at),
             wall: WallClock(wall),
             state,
+            multicast,
             blocks,
             random_access: random_access.filter(|block| *block < blocks).map(BlockId),
             nonces,

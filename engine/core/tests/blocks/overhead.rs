@@ -195,6 +195,7 @@ fn beacon_bytes() -> u64 {
         at: START,
         wall: WallClock(EPOCH.0),
         state: StreamState::Live,
+        multicast: false,
         blocks: FIRST_BLOCK,
         random_access: Some(BlockId(FIRST_BLOCK - 20)),
         nonces: Vec::new(),

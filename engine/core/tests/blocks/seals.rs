@@ -39,6 +39,7 @@ fn beacon() -> Beacon {
         at: std::time::Duration::from_secs(3),
         wall: swarmcast_core::ids::WallClock(EPOCH.0 + 3000),
         state: StreamState::Live,
+        multicast: false,
         blocks: 99,
         random_access: Some(BlockId(90)),
         nonces: vec![1, u64::MAX],
