@@ -233,6 +233,11 @@ impl Monitor {
         self.closing = self.closing.or(Some(closure::Event::Rejected));
     }
 
+    /// Returns whether the stream does well and nothing waits to be told.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.verdict == Verdict::Live && self.changes.is_empty() && self.closing.is_none()
+    }
+
     /// Returns the next change. To be called until it returns `None`.
     pub(crate) fn poll(&mut self, now: Now) -> Option<Change> {
         if self.changes.is_empty() && self.closure == Closure::Open {
