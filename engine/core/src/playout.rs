@@ -116,8 +116,10 @@ impl Playout {
     }
 
     /// Returns when what was delivered is played, but for the last access unit's duration; `None` before the first.
+    /// A joiner is given time to draw level: what it catches up with is due later than others have it.
     pub(crate) fn dry_at(&self) -> Option<Now> {
-        self.dry_at
+        let level_at = self.joined.after((CATCH_UP_GRACE + self.delay) / 2);
+        self.dry_at.map(|at| at.max(level_at))
     }
 
     /// Returns when a block is given up.

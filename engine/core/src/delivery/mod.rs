@@ -300,7 +300,7 @@ impl Delivery {
             if self.pinned.is_some() || !(held || failed) {
                 continue;
             }
-            let cause = if held { PathCause::Healed } else { PathCause::BufferLow };
+            let cause = PathCause::Healed;
             if self.policy == FallbackPolicy::Manual && self.path > PathKind::Mesh {
                 return self.announce(kind, cause);
             }

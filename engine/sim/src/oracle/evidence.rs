@@ -233,6 +233,7 @@ mod tests {
         let run = &ledger.runs()[0];
         let mut hear = |at_s, made_s, state| {
             let beacon = Beacon {
+                multicast: false,
                 epoch: Epoch(1),
                 at: DELAY * made_s,
                 wall: swarmcast_core::ids::WallClock(0),
