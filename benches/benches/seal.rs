@@ -1,5 +1,6 @@
 //! Isolates sealing: plaintext of a block to datagrams. AES-128-GCM and a leaf hash a shard, one signature a block; the
-//! difference between 1 and 40 shards, divided by 39, is the cost of a shard without the signature.
+//! difference between 1 and 40 shards, divided by 39, is the cost of a shard without the signature, and what parity
+//! adds to 40, divided by its count, that of a parity shard.
 
 use criterion::Throughput;
 use swarmcast_benches::{PICTURE_SHARDS, criterion, header, sealer};
@@ -9,11 +10,16 @@ fn main() {
     let mut criterion = criterion();
     let mut group = criterion.benchmark_group("seal");
     let sealer = sealer();
-    for shards in [1, PICTURE_SHARDS] {
+    for (shards, parity) in [(1, 0), (PICTURE_SHARDS, 0), (PICTURE_SHARDS, 3), (PICTURE_SHARDS, 12)] {
         let plain = vec![7; shards * SHARD_PLAIN_BYTES];
         group.throughput(Throughput::Bytes(plain.len() as u64));
-        group.bench_function(format!("block_of_{shards}"), |bencher| {
-            bencher.iter(|| sealer.seal(header(9), &plain, 0));
+        let name = if parity == 0 {
+            format!("block_of_{shards}")
+        } else {
+            format!("block_of_{shards}_and_{parity}")
+        };
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| sealer.seal(header(9), &plain, parity));
         });
     }
     group.finish();

@@ -9,6 +9,7 @@ mod forge;
 mod model;
 mod node;
 mod path;
+mod repair;
 mod signed;
 
 use swarmcast_core::ids::StreamTag;
@@ -19,6 +20,7 @@ use swarmcast_core::wire::{
 use feed::Feed;
 pub use node::node;
 pub use path::{join, journey};
+pub use repair::parity;
 pub use signed::header;
 
 /// Any bytes, or any fields, as a datagram: what decodes, encodes to something that decodes to the same.

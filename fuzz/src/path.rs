@@ -6,7 +6,8 @@ use bytes::Bytes;
 use swarmcast_core::catalogue::{AccessUnit, TrackId};
 use swarmcast_core::fragment::{Cutter, Draft, Joiner, Submission};
 use swarmcast_core::ids::{BlockId, MediaTime, Now, Priority, Stripe};
-use swarmcast_core::seal::{SealedBlock, VerifiedFragment};
+use swarmcast_core::seal::SealedBlock;
+use swarmcast_core::window::Window;
 use swarmcast_core::wire::{BlockHeader, Datagram, put_varint, put_zigzag};
 
 use super::feed::Feed;
@@ -26,9 +27,10 @@ pub fn join(data: &[u8]) {
         let bytes = draw_plain(&mut feed, shape & 7);
         made += bytes.len();
         let plain = Plain { block, continues: shape & 0x80 != 0, bytes };
-        let sealed = seal(plain.block, plain.continues, Priority::Essential, &plain.bytes);
+        let lost = shape >> 4 & 7;
+        let sealed = seal(plain.block, plain.continues, Priority::Essential, &plain.bytes, lost);
         let mut units = Vec::new();
-        let accepted = push(&mut joiner, &sealed, &mut units).is_ok();
+        let accepted = push(&mut joiner, &sealed, lost, &mut units).is_ok();
         assert_eq!((units, accepted), model.push(&plain));
     }
 }
@@ -81,10 +83,10 @@ pub fn journey(data: &[u8]) {
     for (draft, block) in drafts.iter().zip(0..) {
         let Draft { continues, priority, plain, .. } = draft;
         assert!((1..=62 * 1008).contains(&plain.len()));
-        let sealed = seal(block, *continues, *priority, plain);
-        let fate = if harm { feed.u8() % 4 } else { 3 };
-        for _ in 0..[0, 2, 1, 1][usize::from(fate)] {
-            let taken = push(&mut joiner, &sealed, &mut units);
+        let fate = if harm { feed.u8() } else { 3 };
+        let sealed = seal(block, *continues, *priority, plain, fate >> 2);
+        for _ in 0..[0, 2, 1, 1][usize::from(fate & 3)] {
+            let taken = push(&mut joiner, &sealed, fate >> 3, &mut units);
             assert!(harm || taken.is_ok());
         }
     }
@@ -128,12 +130,13 @@ fn draw_unit(feed: &mut Feed<'_>, clocks: &mut [i64; 4]) -> Submission {
     Submission { unit, priority, random_access: feed.u8() & 7 == 0, media_time: MediaTime(*clock) }
 }
 
-fn seal(block: u64, continues: bool, priority: Priority, plain: &[u8]) -> SealedBlock {
-    let header = BlockHeader {
+/// A header that describes a block to be sealed.
+pub(crate) fn blank_header(block: u64) -> BlockHeader {
+    BlockHeader {
         block: BlockId(block),
         stripe: Stripe(0),
-        priority,
-        continues,
+        priority: Priority::Essential,
+        continues: false,
         random_access: false,
         data: 0,
         parity: 0,
@@ -141,25 +144,32 @@ fn seal(block: u64, continues: bool, priority: Priority, plain: &[u8]) -> Sealed
         closed: Duration::ZERO,
         media_time: MediaTime(0),
         leaves: Vec::new(),
-    };
-    FORGE.sealer.seal(header, plain, 0)
+    }
 }
 
-/// Carries a block as bytes, verifies it, and gives it to the joiner.
-fn push(joiner: &mut Joiner, sealed: &SealedBlock, units: &mut Vec<AccessUnit>) -> Result<(), ()> {
+fn seal(block: u64, continues: bool, priority: Priority, plain: &[u8], parity: u8) -> SealedBlock {
+    let header = BlockHeader { continues, priority, ..blank_header(block) };
+    FORGE.sealer.seal(header, plain, parity)
+}
+
+/// Carries a block as bytes, verifies it, lets parity make good up to `lost` shards, and gives it to the joiner.
+fn push(joiner: &mut Joiner, sealed: &SealedBlock, lost: u8, units: &mut Vec<AccessUnit>) -> Result<(), ()> {
     let keys = FORGE.sealer.keys();
     let datagram = Bytes::copy_from_slice(sealed.header.datagram());
     let header = keys.verify_header(datagram).expect("the publisher signed it");
-    let fragments: Vec<VerifiedFragment> = sealed
-        .fragments
-        .iter()
-        .map(|fragment| match Datagram::decode(fragment.datagram()) {
-            Ok(Datagram::Fragment(view)) => {
-                header.verify(view, fragment.datagram().clone()).expect("its leaf is in the header")
-            }
-            other => panic!("{other:?} is no fragment"),
-        })
-        .collect();
-    let shards = header.inline_shard().into_iter().chain(fragments.iter().map(VerifiedFragment::shard));
-    joiner.push(keys, header.header(), shards, units).map_err(|_| ())
+    let block = header.header().block;
+    let lost = usize::from(lost.min(header.header().parity));
+    let mut window = Window::new(block, usize::MAX, Duration::from_secs(8));
+    window.insert_header(Now(0), header.clone());
+    for fragment in &sealed.fragments[lost..] {
+        let Ok(Datagram::Fragment(view)) = Datagram::decode(fragment.datagram()) else {
+            panic!("{fragment:?} is no fragment");
+        };
+        let verified = header.verify(view, fragment.datagram().clone()).expect("its leaf is in the header");
+        window.insert_fragment(Now(0), verified);
+    }
+    window.recover(Now(0), block).expect("the publisher is honest");
+    let slot = window.slot(block).expect("its header is there");
+    assert!(slot.is_complete());
+    joiner.push(keys, header.header(), slot.shards(), units).map_err(|_| ())
 }

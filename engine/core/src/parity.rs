@@ -17,9 +17,7 @@ const TABLES: ([u8; 510], [u8; 256]) = tables();
 const FIRST_ROW: u8 = 128;
 const _: () = assert!(SHARDS_MAX <= FIRST_ROW as usize && SHARDS_MAX <= u64::BITS as usize);
 
-/// Bytes that are summed at once: they stay in the vector registers of any processor with 16 of 128 bits.
-const LANE_BYTES: usize = 128;
-const _: () = assert!(SHARD_BYTES.is_multiple_of(LANE_BYTES));
+static ZEROS: Shard = [0; SHARD_BYTES];
 
 /// Why shards cannot be made or made good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,27 +128,34 @@ fn sum(coefficients: impl Iterator<Item = u8>, shards: &[&Shard]) -> Shard {
             *plane |= u64::from(coefficient >> bit & 1) << at;
         }
     }
-    let mut out = [0; SHARD_BYTES];
-    for (at, lane) in out.as_chunks_mut::<LANE_BYTES>().0.iter_mut().enumerate() {
-        for plane in planes.iter().rev().skip_while(|plane| **plane == 0) {
-            double(lane);
-            let mut rest = *plane;
-            while rest != 0 {
-                add(lane, &shards[rest.trailing_zeros() as usize].as_chunks::<LANE_BYTES>().0[at]);
-                rest &= rest - 1;
-            }
+    let mut sum = [0; SHARD_BYTES];
+    for plane in planes.iter().rev().skip_while(|plane| **plane == 0) {
+        double(&mut sum);
+        let mut rest = *plane;
+        while rest != 0 {
+            add(&mut sum, [(); 4].map(|()| take(&mut rest, shards)));
         }
     }
-    out
+    sum
 }
 
-fn add(lane: &mut [u8; LANE_BYTES], other: &[u8; LANE_BYTES]) {
-    lane.iter_mut().zip(other).for_each(|(sum, symbol)| *sum ^= symbol);
+/// Takes the shard of the lowest bit; zeros when there is none.
+fn take<'a>(plane: &mut u64, shards: &[&'a Shard]) -> &'a Shard {
+    let shard = shards.get(plane.trailing_zeros() as usize).copied().unwrap_or(&ZEROS);
+    *plane &= plane.saturating_sub(1);
+    shard
 }
 
-fn double(lane: &mut [u8; LANE_BYTES]) {
-    // The shift spreads the highest bit over the symbol: a mask without a branch.
-    lane.iter_mut().for_each(|sum| *sum = *sum << 1 ^ ((*sum as i8 >> 7) as u8 & POLYNOMIAL));
+/// Four at once: one at a time, loading and storing the sum costs more than the shards.
+fn add(sum: &mut Shard, [a, b, c, d]: [&Shard; 4]) {
+    for (at, symbol) in sum.iter_mut().enumerate() {
+        *symbol ^= a[at] ^ b[at] ^ c[at] ^ d[at];
+    }
+}
+
+fn double(sum: &mut Shard) {
+    // The arithmetic shift spreads the highest bit over the symbol: a mask without a branch.
+    sum.iter_mut().for_each(|symbol| *symbol = *symbol << 1 ^ ((*symbol as i8 >> 7) as u8 & POLYNOMIAL));
 }
 
 /// Returns the coefficient of a data shard in a parity shard: a Cauchy matrix, each column divided by its first symbol,

@@ -154,7 +154,7 @@ impl Slot {
 }
 
 /// Verified fragments from the oldest block still of use to the newest known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Window {
     first: BlockId,
     slots: VecDeque<Slot>,

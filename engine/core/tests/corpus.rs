@@ -44,6 +44,11 @@ fn journey() {
 }
 
 #[test]
+fn parity() {
+    replay("parity", bodies::parity);
+}
+
+#[test]
 fn node() {
     replay("node", bodies::node);
 }

@@ -113,7 +113,8 @@ impl World {
         let (header, shards) = draw_header(feed);
         let sealed = if feed.u8() & 1 == 0 {
             let plain = feed.bytes(3000).to_vec();
-            Some(FORGE.sealer.seal(header.clone(), if plain.is_empty() { &[0] } else { &plain }, 0))
+            let plain = if plain.is_empty() { &[0] } else { &plain[..] };
+            Some(FORGE.sealer.seal(header.clone(), plain, header.parity))
         } else {
             None
         };
