@@ -7,7 +7,7 @@ mod foreign;
 mod ground;
 mod table;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use self::foreign::{Foreign, JOINING_MAX};
@@ -20,8 +20,11 @@ use crate::node::Subscription;
 /// Bounds of the time that a path which was started has before the next one is: a quarter of the playout delay, so
 /// that three paths in a row fit into it.
 const GRACE: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(250));
-/// Part of the buffer that is left over which viewers spread their requests for unicast. A tenth keeps half of a
-/// playout delay of 1 s within 50 ms, so that unicast flows 0.6 s after all else was lost.
+/// Silence by all paths after which the next one is started however full the buffer is: it has 150 ms to bring
+/// something before the stream is said to starve.
+const STARVING: Duration = Duration::from_millis(350);
+/// Part of the buffer that is left over which viewers spread their requests for unicast. A tenth keeps what
+/// is left of a playout delay of 1 s within 65 ms, so that unicast flows 0.5 s after all else was lost.
 const SPREAD_SHARE: u32 = 10;
 /// Age at which something that came by a path still counts as what it brings.
 const BRINGS_AGE_MAX: Duration = Duration::from_millis(250);
@@ -71,10 +74,12 @@ pub(crate) struct Delivery {
     clean: [Option<Now>; 3],
     /// The hold-down, doubled by relapses.
     hold: Duration,
+    /// Whether a path that was in use has failed so far: before, there is no reason to distrust a better one.
+    fallen: bool,
     /// When a better path was put in use last.
     returned: Option<Now>,
-    /// What the caller was last told to do, so that it is told once.
-    announced: Option<(PathKind, PathCause)>,
+    /// What the caller was told to go to, and why, so that it is told once.
+    announced: BTreeMap<PathKind, PathCause>,
     seed: u64,
     outcomes: VecDeque<Outcome>,
 }
@@ -96,8 +101,9 @@ impl Delivery {
             pinned: None,
             clean: [None; 3],
             hold: subscription.hold_down,
+            fallen: false,
             returned: None,
-            announced: None,
+            announced: BTreeMap::new(),
             seed,
             outcomes: VecDeque::new(),
         }
@@ -171,6 +177,7 @@ impl Delivery {
     pub(crate) fn next_timeout(&self, now: Now, ground: Ground<'_>) -> Option<Now> {
         let held = self.clean.iter().flatten().flat_map(|at| [at.after(self.hold), at.after(PARK_AFTER)]);
         let low = ground.dry_at.map(|at| self.low_at(at).max(self.quiet_at(ground).unwrap_or(now)));
+        let starving = ground.paths.last_useful().map(|at| at.after(STARVING));
         let grace = self.mesh.map(|since| since.after(self.grace()));
         let joining = (ground.verdict == Verdict::Joining).then(|| self.joined.after(JOINING_MAX));
         let unicast = match self.unicast {
@@ -178,7 +185,7 @@ impl Delivery {
             Unicast::Waiting(at) | Unicast::Refused { until: at, .. } => [Some(at), None, None],
             Unicast::Asked(at) => [self.grace(), RELEASE_AFTER, RETRY].map(|wait| Some(at.after(wait))),
         };
-        let some = [low, grace, joining].into_iter().chain(unicast).flatten();
+        let some = [low, starving, grace, joining].into_iter().chain(unicast).flatten();
         held.chain(some).filter(|at| *at > now).min()
     }
 
@@ -197,11 +204,13 @@ impl Delivery {
         Some(ground.paths.last_useful()?.after(patience))
     }
 
-    /// Returns whether the buffer is low for want of media. Blocks that are far apart leave it low at times without
-    /// any being overdue.
+    /// Returns whether the buffer is low for want of media, or about to starve. Blocks that are far apart leave it low
+    /// at times without any being overdue.
     fn is_low(&self, now: Now, ground: Ground<'_>) -> bool {
         let quiet = ground.hole || self.quiet_at(ground).is_none_or(|at| at <= now);
-        self.started && ground.expected && quiet && ground.dry_at.is_some_and(|at| self.low_at(at) <= now)
+        let low = quiet && ground.dry_at.is_some_and(|at| self.low_at(at) <= now);
+        let starving = ground.paths.last_useful().is_some_and(|at| at.after(STARVING) <= now);
+        self.started && ground.expected && (low || starving)
     }
 
     /// Takes note since when each path has been clean.
@@ -288,11 +297,7 @@ impl Delivery {
                 ground.paths.verdict(self.path),
                 PathVerdict::Delivering | PathVerdict::Lossy | PathVerdict::Standby
             );
-        let hold = if self.returned.is_none() && self.path == PathKind::Mesh {
-            self.hold.min(PARK_AFTER)
-        } else {
-            self.hold
-        };
+        let hold = if self.fallen { self.hold } else { self.hold.min(PARK_AFTER) };
         let events = [Event::MulticastHealed, Event::MeshHealed, Event::UnicastHealed];
         for ((kind, event), clean) in SWARM.into_iter().zip(events).zip(self.clean) {
             let Some(clean) = clean.filter(|_| kind < self.path && self.started) else { continue };
@@ -354,12 +359,11 @@ impl Delivery {
     /// Lets go what was started and is not needed.
     fn relax(&mut self, now: Now, ground: Ground<'_>) {
         let delivers = ground.paths.verdict(self.path) == PathVerdict::Delivering;
-        if self.path > PathKind::Mesh || !delivers || self.is_low(now, ground) {
+        let well = matches!(ground.verdict, Verdict::Live | Verdict::Degraded | Verdict::Paused);
+        if self.path > PathKind::Mesh || !delivers || !well || self.is_low(now, ground) {
             return;
         }
-        if self.announced.as_ref().is_some_and(|(_, cause)| *cause != PathCause::Healed) {
-            self.announced = None;
-        }
+        self.announced.clear();
         if self.foreign == Foreign::Failed {
             self.foreign = Foreign::Idle;
         }
@@ -389,6 +393,7 @@ impl Delivery {
 
     fn switch(&mut self, now: Now, to: PathKind, cause: PathCause) {
         let from = std::mem::replace(&mut self.path, to);
+        self.fallen |= to > from;
         if to < from {
             self.returned = Some(now);
         } else if self.returned.is_some_and(|at| now.since(at) < RELAPSE) {
@@ -396,7 +401,7 @@ impl Delivery {
         } else {
             self.hold = self.hold_down;
         }
-        self.announced = None;
+        self.announced.clear();
         if from == PathKind::Foreign && self.foreign == Foreign::Told {
             self.foreign = Foreign::Idle;
         }
@@ -442,8 +447,8 @@ impl Delivery {
     }
 
     fn announce(&mut self, to: PathKind, cause: PathCause) {
-        if self.announced.as_ref() != Some(&(to, cause.clone())) {
-            self.announced = Some((to, cause.clone()));
+        if self.announced.get(&to) != Some(&cause) {
+            self.announced.insert(to, cause.clone());
             self.outcomes.push_back(Outcome::Due { to, cause });
         }
     }

@@ -143,9 +143,13 @@ impl Carrier {
         match self.verdict {
             PathVerdict::Delivering | PathVerdict::Lossy if self.is_quiet(now) => {
                 let ahead = self.newest.map_or(0, |newest| newest.0.saturating_add(AHEAD_MIN));
-                if elsewhere.newest.is_some_and(|newest| newest.0 >= ahead) {
+                let outrun = elsewhere.newest.is_some_and(|newest| newest.0 >= ahead);
+                if outrun && self.interface.is_some() {
                     self.apply(Event::Silence);
                     self.reason = fault;
+                } else if outrun {
+                    // Neighbours and the publisher do not push what is here already: that is no fault so far.
+                    self.apply(Event::Rest);
                 } else if elsewhere.starved {
                     self.apply(Event::Rest);
                 }

@@ -133,12 +133,6 @@ impl Monitor {
             self.paths.mesh.apply(path::Event::Gone);
         }
         self.evidence.handle_neighbours(neighbours);
-        let event = if alone { control_plane::Event::Alone } else { control_plane::Event::Met };
-        let next = self.control_plane.after(event);
-        if next != self.control_plane {
-            self.control_plane = next;
-            self.changes.push_back(Change::ControlPlane(next));
-        }
     }
 
     /// Takes note whether an interface of this host is up.
@@ -241,6 +235,7 @@ impl Monitor {
     /// Returns the next change. To be called until it returns `None`.
     pub(crate) fn poll(&mut self, now: Now) -> Option<Change> {
         if self.changes.is_empty() && self.closure == Closure::Open {
+            self.judge_control_plane();
             self.judge_stream(now);
             self.judge_paths(now);
             self.decide_delivery(now);
@@ -289,6 +284,16 @@ impl Monitor {
 
     fn note(&mut self, event: Event) {
         self.pending[event as usize] = true;
+    }
+
+    fn judge_control_plane(&mut self) {
+        let alone = self.evidence.neighbours.count == 0;
+        let event = if alone { control_plane::Event::Alone } else { control_plane::Event::Met };
+        let next = self.control_plane.after(event);
+        if next != self.control_plane {
+            self.control_plane = next;
+            self.changes.push_back(Change::ControlPlane(next));
+        }
     }
 
     fn judge_stream(&mut self, now: Now) {

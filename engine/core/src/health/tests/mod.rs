@@ -1,10 +1,16 @@
 //! The monitor in virtual time.
 
+mod delivery;
+mod paths;
+mod random;
+mod reasons;
 mod stream;
 
 use std::time::Duration;
 
-use super::{Change, CloseCause, Monitor, Neighbours, PathKind, PathVerdict, Reason, Unreached, Verdict};
+use super::{
+    Change, CloseCause, Monitor, Neighbours, PathCause, PathKind, PathVerdict, Reason, Unreached, Verdict,
+};
 use super::{Via, Wish, Word};
 use crate::ids::{BlockId, Now, PathId, StreamHandle};
 use crate::node::Subscription;
@@ -34,12 +40,21 @@ struct Scene {
     path: Option<PathKind>,
     paths: [PathVerdict; 3],
     closed: bool,
+    /// Whether neighbours push, and the publisher: what was wished for.
+    pushes: (bool, bool),
+    /// Paths that bring nothing, and the newest block that came.
+    blocked: Vec<PathKind>,
+    held: u64,
 }
 
 impl Scene {
     fn new(subscription: &Subscription) -> Self {
+        Self::with_seed(subscription, 1)
+    }
+
+    fn with_seed(subscription: &Subscription, seed: u64) -> Self {
         let mut scene = Self {
-            monitor: Monitor::new(Now(0), subscription, 1),
+            monitor: Monitor::new(Now(0), subscription, seed),
             now: Now(0),
             delay: subscription.playout_delay,
             block: 0,
@@ -48,6 +63,9 @@ impl Scene {
             path: None,
             paths: [PathVerdict::Off; 3],
             closed: false,
+            pushes: (true, false),
+            blocked: Vec::new(),
+            held: 0,
         };
         scene.drain();
         scene
@@ -104,6 +122,11 @@ impl Scene {
                     *known = *to;
                 }
                 Change::Close(_) => self.closed = true,
+                Change::Wish(Wish::ResumeMesh) => self.pushes.0 = true,
+                Change::Wish(Wish::ParkMesh) => self.pushes.0 = false,
+                // The publisher takes the neighbours' place, and gives it back.
+                Change::Wish(Wish::StartUnicast) => self.pushes = (false, true),
+                Change::Wish(Wish::StopUnicast) => self.pushes = (true, false),
                 Change::Wish(_) | Change::ControlPlane(_) | Change::PathDue { .. } => {}
             }
             self.told.push((self.ms(), change));
@@ -125,6 +148,7 @@ impl Scene {
     /// One block by each of the paths.
     fn block(&mut self, vias: &[Via]) {
         self.block += 1;
+        self.held = self.block;
         for (at, via) in vias.iter().enumerate() {
             self.monitor.handle_fragment(self.now, *via, BlockId(self.block), at == 0);
             self.monitor.handle_buffer(self.now.after(self.delay), false);
@@ -160,7 +184,82 @@ impl Scene {
         }
     }
 
-    /// A neighbour's have-map, as new as this node.
+    /// The publisher sends, and what is wished for is done, as far as paths are not blocked: multicast brings the
+    /// newest block, the others all that is missing.
+    fn run(&mut self, duration: u64) {
+        let until = self.ms() + duration;
+        while self.ms() < until {
+            self.block += 1;
+            let ticks = self.block % 8;
+            for (via, asked) in
+                [(Via::Multicast(ETH0), true), (Via::Mesh, self.pushes.0), (Via::Unicast, self.pushes.1)]
+            {
+                if self.blocked.contains(&via.kind()) {
+                    continue;
+                }
+                if ticks == 0 {
+                    self.beacon(StreamState::Live, self.held == self.block);
+                }
+                match via {
+                    Via::Multicast(_) if ticks == 0 => self.multicast_beacon(),
+                    Via::Mesh if ticks % 4 == 0 => self.hear(),
+                    _ => {}
+                }
+                // Pushed whether it came by another path or not, and what is missing before it.
+                let missing = self.held + 1..=self.block;
+                let first = self.block.min(self.held + 1);
+                let first = if via == Via::Multicast(ETH0) { self.block } else { first };
+                for block in (first..=self.block).filter(|_| asked) {
+                    self.monitor.handle_fragment(self.now, via, BlockId(block), missing.contains(&block));
+                    self.held = self.held.max(block);
+                    self.monitor.handle_buffer(self.now.after(self.delay), false);
+                    self.drain();
+                }
+            }
+            self.wait(BLOCK);
+        }
+    }
+
+    /// A subscription that has played by multicast for long enough that its neighbours are parked.
+    fn running(subscription: &Subscription) -> Self {
+        let mut scene = Self::new(subscription);
+        scene.meet(3);
+        scene.monitor.handle_network(true);
+        scene.monitor.handle_multicast_up(ETH0, "eth0".into());
+        scene.monitor.handle_opened(scene.now);
+        scene.drain();
+        scene.run(8000);
+        assert_eq!((scene.verdict, scene.path), (Verdict::Live, Some(PathKind::Multicast)));
+        assert_eq!(scene.pushes, (false, false));
+        scene.forget();
+        scene
+    }
+
+    fn last_fragment(&self) -> u64 {
+        self.monitor.health(self.now).last_fragment.map_or(0, |at| at.0 / 1000)
+    }
+
+    /// Returns each change of the path in use: when, where to, why.
+    fn switches(&self) -> Vec<(u64, PathKind, PathCause)> {
+        let switch = |(at, change): &(u64, Change)| match change {
+            Change::Path { to, cause, .. } => Some((*at, *to, cause.clone())),
+            _ => None,
+        };
+        self.told.iter().filter_map(switch).collect()
+    }
+
+    /// Returns each change of multicast's verdict: when, to what, why.
+    fn multicast(&self) -> Vec<(u64, PathVerdict, Option<Reason>)> {
+        let verdict = |(at, change): &(u64, Change)| match change {
+            Change::PathVerdict { path: PathKind::Multicast, to, reason, .. } => {
+                Some((*at, *to, reason.clone()))
+            }
+            _ => None,
+        };
+        self.told.iter().filter_map(verdict).collect()
+    }
+
+    /// A neighbour's have-map, as new as the stream.
     fn hear(&mut self) {
         self.monitor.handle_neighbour(self.now, Some(BlockId(self.block)));
         self.drain();
