@@ -221,6 +221,12 @@ impl Driver {
             false
         });
         self.transport.send_replace(self.carried());
+        self.publish_health();
+    }
+
+    fn publish_health(&self) {
+        let now = clock::now();
+        self.streams.publish_health(|stream| self.node.health(now, stream));
     }
 
     /// Tells the core of the wall clock at the start, and when somebody has set it.
@@ -241,9 +247,10 @@ impl Driver {
                 self.streams.add_publication(stream, queue, state, published);
                 self.feed(Input::Command(Command::Publish(publication)));
             }
-            Request::Subscribe { subscription, playout } => {
-                self.streams.add_subscription(subscription.handle, playout);
+            Request::Subscribe { subscription, playout, health } => {
+                self.streams.add_subscription(subscription.handle, playout, health);
                 self.feed(Input::Command(Command::Subscribe(subscription)));
+                self.publish_health();
             }
             Request::Command(command) => self.feed(Input::Command(command)),
             // A caller that no longer waits for an answer needs none.
@@ -359,6 +366,14 @@ impl Driver {
             Event::NeighbourDown { path, .. } => {
                 self.neighbours.send_modify(|neighbours| neighbours.retain(|n| n.path != path));
                 None
+            }
+            event @ (Event::Verdict { .. }
+            | Event::Path { .. }
+            | Event::PathVerdict { .. }
+            | Event::ControlPlane { .. }) => {
+                // Who hears of a change can also read it.
+                self.publish_health();
+                self.streams.handle_event(event)
             }
             event => self.streams.handle_event(event),
         }

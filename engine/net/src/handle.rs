@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::discovery::LanNode;
+use crate::health::{HealthSender, HealthWatch, health_channel};
 use crate::interfaces::{local_addresses, reachable};
 use crate::playout::{Playout, PlayoutReceiver, PlayoutSender, ReceiveError, playout_queue};
 use crate::publish::{PublishQueue, SendError};
@@ -82,6 +83,7 @@ pub(crate) enum Request {
     Subscribe {
         subscription: Box<Subscription>,
         playout: PlayoutSender,
+        health: HealthSender,
     },
     Command(Command),
     Stats {
@@ -143,9 +145,10 @@ impl Handle {
         let stream = self.fresh_stream();
         subscription.handle = stream;
         let (sender, playout) = playout_queue(subscription.playout_delay);
+        let (published, health) = health_channel(clock::now());
         let subscription = Box::new(subscription);
-        self.request(Request::Subscribe { subscription, playout: sender }).await?;
-        Ok(SubscriptionHandle { stream, playout, node: self.clone() })
+        self.request(Request::Subscribe { subscription, playout: sender, health: published }).await?;
+        Ok(SubscriptionHandle { stream, playout, health, node: self.clone() })
     }
 
     /// Returns the counters of a publication or subscription; `None` when there is none of that number.
@@ -314,6 +317,7 @@ impl Drop for PublicationHandle {
 pub struct SubscriptionHandle {
     stream: StreamHandle,
     playout: PlayoutReceiver,
+    health: HealthWatch,
     node: Handle,
 }
 
@@ -321,6 +325,11 @@ impl SubscriptionHandle {
     /// Returns the number under which counters are asked for.
     pub fn stream(&self) -> StreamHandle {
         self.stream
+    }
+
+    /// Returns the stream's health, to read and to watch; it outlives this handle.
+    pub fn health(&self) -> HealthWatch {
+        self.health.clone()
     }
 
     /// Waits for what comes next. Dropping the future loses nothing.

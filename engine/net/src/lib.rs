@@ -27,6 +27,7 @@ mod discovery;
 mod driver;
 mod endpoint;
 mod handle;
+mod health;
 mod hello;
 mod interfaces;
 mod multicast;
@@ -59,6 +60,7 @@ pub use endpoint::BindError;
 pub use handle::{
     Ended, Handle, Neighbour, PublicationHandle, PublicationState, PublishError, SubscriptionHandle,
 };
+pub use health::HealthWatch;
 pub use playout::{Playout, ReceiveError};
 pub use publish::SendError;
 pub use transport::TransportCounters;

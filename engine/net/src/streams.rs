@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use swarmcast_core::catalogue::AccessUnit;
+use swarmcast_core::health::Health;
 use swarmcast_core::ids::{StreamHandle, StreamKey};
 use swarmcast_core::node::{Command, Event};
 use tokio::sync::{oneshot, watch};
 
 use crate::handle::PublicationState;
+use crate::health::HealthSender;
 use crate::playout::{PlayoutSender, Pushed};
 use crate::publish::PublishQueue;
 
@@ -25,11 +27,17 @@ struct Publishing {
     ending: bool,
 }
 
+#[derive(Debug)]
+struct Playing {
+    playout: PlayoutSender,
+    health: HealthSender,
+}
+
 /// All publications and subscriptions of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     publishing: BTreeMap<StreamHandle, Publishing>,
-    playing: BTreeMap<StreamHandle, PlayoutSender>,
+    playing: BTreeMap<StreamHandle, Playing>,
 }
 
 impl Streams {
@@ -46,8 +54,21 @@ impl Streams {
     }
 
     /// Adds a subscription that the core is about to be told of.
-    pub(crate) fn add_subscription(&mut self, stream: StreamHandle, playout: PlayoutSender) {
-        self.playing.insert(stream, playout);
+    pub(crate) fn add_subscription(
+        &mut self,
+        stream: StreamHandle,
+        playout: PlayoutSender,
+        health: HealthSender,
+    ) {
+        self.playing.insert(stream, Playing { playout, health });
+    }
+
+    /// Publishes the health of every subscription.
+    pub(crate) fn publish_health(&self, health_of: impl Fn(StreamHandle) -> Option<Health>) {
+        for (stream, playing) in &self.playing {
+            // A subscription that just ended has none; what it published last is corrected when its end is told.
+            health_of(*stream).into_iter().for_each(|health| playing.health.publish(health));
+        }
     }
 
     /// Takes the next commands out of the publish queues. Returns whether more wait.
@@ -105,8 +126,15 @@ impl Streams {
 
     fn play(&mut self, event: Event) -> Option<StreamHandle> {
         let stream = subscription_of(&event)?;
-        let closed = matches!(event, Event::Closed { .. });
-        let pushed = self.playing.get_mut(&stream)?.push(event);
+        let playing = self.playing.get_mut(&stream)?;
+        let closed = match &event {
+            Event::Closed { cause, .. } => {
+                playing.health.close(cause);
+                true
+            }
+            _ => false,
+        };
+        let pushed = playing.playout.push(event);
         if closed {
             self.playing.remove(&stream);
         }
