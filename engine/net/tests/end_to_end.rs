@@ -5,10 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use swarmcast_core::catalogue::{AccessUnit, Catalogue, TimeBase, Track, TrackId, TrackKind};
 use swarmcast_core::group::GroupSpec;
+use swarmcast_core::health::Verdict;
 use swarmcast_core::ids::{Epoch, Now, StreamHandle};
 use swarmcast_core::node::{CloseCause, Event, Publication, Subscription};
 use swarmcast_net::{
-    Handle, NetConfig, PeerAddress, Playout, PublicationHandle, ReceiveError, SubscriptionHandle, bind, now,
+    Handle, HealthWatch, NetConfig, PeerAddress, Playout, PublicationHandle, ReceiveError,
+    SubscriptionHandle, bind, now,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
@@ -29,6 +31,7 @@ impl TestNode {
     async fn start(group: &str, change: impl FnOnce(&mut NetConfig)) -> Self {
         let mut config = NetConfig::new(GroupSpec::open(group).expect("valid"));
         config.discovery = false;
+        config.interfaces = vec!["lo".into()];
         change(&mut config);
         let (handle, driver) = bind(config).await.expect("sockets");
         Self { handle, running: tokio::spawn(driver.run()) }
@@ -103,6 +106,7 @@ struct Watched {
     first_at: Option<Now>,
     opened: u32,
     gaps: u32,
+    verdicts: Vec<Verdict>,
     closed: Option<CloseCause>,
 }
 
@@ -117,6 +121,14 @@ async fn watch(subscription: &SubscriptionHandle) -> Watched {
             Ok(Playout::Event(Event::Opened { .. })) => watched.opened += 1,
             Ok(Playout::Event(Event::Gap { .. })) => watched.gaps += 1,
             Ok(Playout::Event(Event::Closed { cause, .. })) => watched.closed = Some(cause),
+            Ok(Playout::Event(Event::Verdict { to, .. })) => {
+                // Who hears of a verdict can read it, unless another one came meanwhile.
+                watched.verdicts.push(to);
+                assert_ne!(subscription.health().current().verdict, Verdict::Joining);
+            }
+            Ok(Playout::Event(
+                Event::Path { .. } | Event::PathVerdict { .. } | Event::ControlPlane { .. },
+            )) => {}
             Ok(other) => panic!("unexpected: {other:?}"),
             Err(ReceiveError::Closed) => return watched,
             Err(error) => panic!("it waits: {error}"),
@@ -135,6 +147,17 @@ fn assert_complete(watched: &Watched, count: u64) {
         assert!(of(&watched.units) == of(&sent), "track {track:?} differs");
     }
     assert_eq!((watched.opened, watched.gaps, watched.closed.clone()), (1, 0, Some(CloseCause::Ended)));
+    assert_eq!(watched.verdicts, [Verdict::Live, Verdict::Ended]);
+}
+
+/// Reads the health of a subscription until it is closed: its verdicts, each once.
+async fn read_health(mut health: HealthWatch) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    while let Ok(health) = health.changed().await {
+        verdicts.push(health.verdict);
+    }
+    verdicts.dedup();
+    verdicts
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,11 +177,21 @@ async fn viewers_get_every_unit_by_address_and_from_each_other() {
     // The second knows the first alone, so all that it gets has been forwarded, or it was introduced.
     let second = TestNode::start("end to end", |config| config.peers = vec![first.address()]).await;
     let viewers = [subscribe(&first.handle, "cam").await, subscribe(&second.handle, "cam").await];
+    let read = tokio::spawn(read_health(viewers[0].health()));
     let (at_first, at_second) = tokio::join!(watch(&viewers[0]), watch(&viewers[1]));
     assert_complete(&at_first, COUNT);
     assert_complete(&at_second, COUNT);
     assert!(publishing.await.expect("no panic"), "everybody has everything");
     assert!(!first.handle.neighbours().is_empty());
+    let read = timeout(WAIT_MAX, read).await.expect("it ends in time").expect("no panic");
+    assert_eq!(read, [Verdict::Joining, Verdict::Live, Verdict::Ended]);
+    // Two viewers confirmed the beacons, so the media was multicast.
+    let (sent, received) = (publisher.handle.transport(), first.handle.transport());
+    println!(
+        "multicast: sent {} bytes, received {}",
+        sent.multicast_bytes_sent, received.multicast_bytes_received
+    );
+    assert!(sent.multicast_bytes_sent > 100_000 && received.multicast_bytes_received > 100_000);
     tokio::join!(publisher.close(), first.close(), second.close());
 }
 
