@@ -7,6 +7,7 @@ mod multicast;
 mod output;
 mod publish;
 mod receive;
+mod requests;
 mod sending;
 mod stream;
 mod verdict;

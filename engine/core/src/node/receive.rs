@@ -7,13 +7,13 @@ use bytes::Bytes;
 use rand_chacha::rand_core::Rng;
 
 use super::Node;
-use super::sending::{parcel, push_onward};
+use super::sending::push_onward;
 use super::stream::{LastBeacon, Stream};
 use crate::ids::{BlockId, Now, PathId, StreamTag};
 use crate::seal::VerifyError;
-use crate::session::{Remote, STRIKES_MAX};
+use crate::session::STRIKES_MAX;
 use crate::window::Inserted;
-use crate::wire::{BlockHeader, Datagram, FragmentView, HaveMap, Want, peek_tag};
+use crate::wire::{BlockHeader, Datagram, FragmentView, Want, peek_tag};
 
 /// How a datagram came: by a session, or by a multicast path from somebody who says to be `from`.
 #[derive(Clone, Copy, Debug)]
@@ -311,68 +311,6 @@ impl Node {
             stream.stats.control_bytes_to_peers += bytes;
             session.outbox.push_control(datagram.clone());
         }
-    }
-
-    fn handle_have(&mut self, now: Now, path: PathId, tag: StreamTag, map: &HaveMap, bytes: usize) {
-        let Some(stream) = self.streams.get_mut(&tag) else { return };
-        stream.stats.control_bytes_from_peers += bytes as u64;
-        let newest_max = stream.newest_max(now);
-        let Some(session) = self.sessions.get_mut(&path) else { return };
-        let publisher = session.peer == stream.publisher();
-        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
-        remote.handle_have(map, newest_max);
-        if publisher {
-            remote.depths = [0; crate::ids::STRIPES as usize];
-        }
-        remote.forget_before(stream.window.first());
-        if stream.supply.is_vacant() {
-            stream.supply_at = stream.supply_at.min(now);
-        }
-        self.witness_have(now, path, tag);
-    }
-
-    fn handle_pull(&mut self, now: Now, path: PathId, tag: StreamTag, wants: &[Want], bytes: usize) {
-        let Some(stream) = self.streams.get_mut(&tag) else { return };
-        stream.stats.control_bytes_from_peers += bytes as u64;
-        let Some(session) = self.sessions.get_mut(&path) else { return };
-        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
-        let mut lacking = Vec::new();
-        for want in wants {
-            let slot = stream.window.slot(want.block);
-            let mut held = slot.map_or(0, |slot| slot.word()) & want.word;
-            let lacks = want.word & !held;
-            if let Some(source) = stream.source.as_mut().filter(|source| source.is_multicast()) {
-                held = source.gather.handle_pull(now, path, want.block, held);
-            }
-            if let Some(header) = slot.and_then(|slot| slot.header()).filter(|_| held != 0) {
-                let parcel = parcel(stream, now, want.block, held, remote.patience(now));
-                session.outbox.push_pulled(parcel, header.header().priority);
-            }
-            if lacks != 0 {
-                lacking.push(Want { block: want.block, word: lacks });
-            }
-        }
-        if !lacking.is_empty() {
-            remote.open_want = true;
-            let nack = Datagram::encode_nack(tag, &lacking);
-            stream.stats.control_bytes_to_peers += nack.len() as u64;
-            session.outbox.push_control(nack.into());
-        }
-    }
-
-    fn handle_lack(&mut self, now: Now, path: PathId, tag: StreamTag, wants: &[Want], shed: bool) {
-        let Some(stream) = self.streams.get_mut(&tag) else { return };
-        let Some(session) = self.sessions.get_mut(&path) else { return };
-        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
-        for want in wants {
-            if shed {
-                remote.refuse(*want);
-            } else {
-                remote.handle_nack(*want);
-            }
-            stream.pulls.refuse(path, want.block, want.word);
-        }
-        stream.look_for_holes(now);
     }
 }
 
