@@ -39,6 +39,7 @@ fn check_schema(events: &[Value]) {
         "replay",
         "forged",
         "malformed",
+        "unkept",
         "shed",
         "skipped",
         "newest",

@@ -66,6 +66,9 @@ pub struct StreamStats {
     pub forged: u64,
     /// Datagrams that could not be parsed.
     pub malformed: u64,
+    /// Promises that a neighbour did not keep: a fragment that it claimed to hold, and neither sent in time nor refused;
+    /// a stripe that it took on, and did not push. Something was lost on the way, or the promise was false.
+    pub unkept: u64,
     /// Fragments shed before sending, since they were too old or the path too narrow.
     pub shed: u64,
     /// Access units that were skipped, in gaps.

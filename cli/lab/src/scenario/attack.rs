@@ -7,10 +7,12 @@
 //! - `alter` flips bits in what it passes on;
 //! - `replay` sends again the first run of the stream that it saw, once there is a second;
 //! - `boast` claims fragments that it does not have, and sends none;
-//! - `flood` sends 50 Mbit/s of forged headers for 10 s, then nothing.
+//! - `flood` sends 50 Mbit/s of forged headers for 10 s to one viewer, then nothing. Thrown out, it comes back under a
+//!   new name, and sends from outside meanwhile.
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -23,16 +25,18 @@ use crate::process::Process;
 use crate::report::{Goal, Report, Unit};
 use crate::swarm::{GROUP, PATIENCE, Publisher, STREAM, Snapshot, Swarm, Viewer, Watch, companion};
 
-/// What the liar does, and whether it shows as something counted.
-const SCRIPTS: &[(&str, Goal)] = &[
-    ("alter", Goal::AtLeast(1.0)),
-    ("replay", Goal::AtLeast(1.0)),
-    ("boast", Goal::None),
-    ("flood", Goal::AtLeast(1.0)),
+/// What the liar does, and as what its victims count it.
+const SCRIPTS: &[(&str, &[&str])] = &[
+    ("alter", &["forged", "malformed"]),
+    ("replay", &["replay"]),
+    ("boast", &["unkept"]),
+    ("flood", &["forged"]),
 ];
 
-/// Counters of what was found to be false.
-const FOUND_OUT: &[&str] = &["forged", "replay", "malformed"];
+/// What the flood brings to its victim, Mbit/s. The stream comes on top.
+const FLOOD: f64 = 50.0;
+/// Seconds of it over which the cost is measured: it lasts 10 and begins when the viewers do.
+const FLOOD_SECONDS: u64 = 8;
 
 /// Share of a core that a victim may use in all, stream and lies together, percent.
 const CORE_PERCENT: f64 = 50.0;
@@ -46,14 +50,14 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         eprintln!("SKIPPED attack: there is no example called `hostile` in the target directory");
         return Ok(());
     };
-    for &(script, told) in SCRIPTS {
+    for &(script, counters) in SCRIPTS {
         report.enter_case(script);
-        attack(lab, report, &program, script, told)?;
+        attack(lab, report, &program, (script, counters))?;
     }
     Ok(())
 }
 
-fn attack(lab: &Lab, report: &mut Report, program: &Path, script: &str, told: Goal) -> Result<()> {
+fn attack(lab: &Lab, report: &mut Report, program: &Path, (script, counters): (&str, &[&str])) -> Result<()> {
     let clip = Clip::STANDARD.file(lab)?;
     let source = Source::read(&clip)?;
     let network = Network::bridged(lab, VIEWERS.end)?;
@@ -73,15 +77,23 @@ fn attack(lab: &Lab, report: &mut Report, program: &Path, script: &str, told: Go
     }
     let viewers = swarm.watch_all(VIEWERS, &Watch { peer: Some(ticket), ..Watch::recording() })?;
     let before = snapshots(&viewers)?;
-    // A flood lasts 10 s and begins when the liar has somebody to send to.
-    let_run(span(report, 12, 30));
+    let flooded = script == "flood";
+    let_run(if flooded { Duration::from_secs(FLOOD_SECONDS) } else { span(report, 12, 30) });
     let after = snapshots(&viewers)?;
+    if flooded {
+        // And on, behind its end.
+        let_run(span(report, 4, 22));
+    }
 
-    let (mut missing, mut wrong, mut found_out, mut busiest, mut dropped) = (0, 0, 0.0, 0.0_f64, 0);
+    let (mut missing, mut wrong, mut found_out, mut dropped) = (0, 0, 0.0, 0);
+    let (mut busiest, mut arrived) = (0.0_f64, 0.0_f64);
     for (index, viewer) in viewers.iter().enumerate() {
         let (then, now) = (&before[index], &after[index]);
-        found_out += now.0.growth(&then.0, FOUND_OUT)?;
-        busiest = busiest.max((now.1 - then.1) / (now.0.t - then.0.t) * 100.0);
+        found_out += counters.iter().filter_map(|counter| now.0.stats.number(counter)).sum::<f64>();
+        let seconds = now.0.t - then.0.t;
+        busiest = busiest.max((now.1 - then.1) / seconds * 100.0);
+        let bytes = (now.0.interface - then.0.interface).rx_bytes;
+        arrived = arrived.max(bytes as f64 * 8.0 / seconds / 1e6);
         let left = |event: &&crate::event::Event| {
             event.text("peer") == Some(&endpoint) && event.flag("up") == Some(false)
         };
@@ -94,8 +106,11 @@ fn attack(lab: &Lab, report: &mut Report, program: &Path, script: &str, told: Go
     publisher.stop()?;
     report.add("false, double or out of order", wrong as f64, Unit::Count, Goal::AtMost(0.0));
     report.add("access units missing", missing as f64, Unit::Count, Goal::AtMost(0.0));
-    report.add("lies counted", found_out, Unit::Count, told);
+    report.add("lies counted", found_out, Unit::Count, Goal::AtLeast(1.0));
     report.add("times that a viewer dropped the liar", dropped as f64, Unit::Count, Goal::None);
+    if flooded {
+        report.add("arrived at the busiest viewer", arrived, Unit::MegabitsPerSecond, Goal::AtLeast(FLOOD));
+    }
     report.add("busiest viewer, of a core", busiest, Unit::Percent, Goal::AtMost(CORE_PERCENT));
     Ok(())
 }

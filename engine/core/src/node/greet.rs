@@ -158,9 +158,7 @@ impl Node {
         let known = self.offers.get(&offer.key);
         let repeated = known.is_some_and(|known| known.offer == offer);
         if known.is_some_and(|known| offer.epoch < known.offer.epoch) {
-            let newer = self.streams.values_mut().find(|stream| stream.keys.key() == offer.key);
-            newer.into_iter().for_each(|stream| stream.stats.replay += 1);
-            return;
+            return self.handle_old_offer(&offer);
         }
         let verified = EpochKeys::derive(&self.config.group, offer.key, offer.epoch).and_then(|keys| {
             if repeated { Ok((keys, None)) } else { keys.verify_offer(&offer).map(|c| (keys, Some(c))) }
@@ -192,6 +190,19 @@ impl Node {
             if wants_unicast {
                 self.start_unicast(now, tag);
             }
+        }
+    }
+
+    /// Counts the offer of a run that is over, and keeps its tag so that what is replayed of it is counted too. One
+    /// that never was does not verify.
+    pub(super) fn handle_old_offer(&mut self, offer: &Offer) {
+        let Some(newer) = self.streams.values_mut().find(|stream| stream.keys.key() == offer.key) else {
+            return;
+        };
+        newer.stats.replay += 1;
+        let Ok(keys) = EpochKeys::derive(&self.config.group, offer.key, offer.epoch) else { return };
+        if !self.retired.contains_key(&keys.tag()) && keys.verify_offer(offer).is_ok() {
+            self.remember_retired(keys.tag(), offer.key);
         }
     }
 

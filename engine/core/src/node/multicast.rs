@@ -202,9 +202,7 @@ impl Node {
             return;
         }
         if known.is_some_and(|known| offer.epoch < known.offer.epoch) {
-            let newer = self.streams.values_mut().find(|stream| stream.keys.key() == offer.key);
-            newer.into_iter().for_each(|stream| stream.stats.replay += 1);
-            return;
+            return self.handle_old_offer(&offer);
         }
         let verified = EpochKeys::derive(&self.config.group, offer.key, offer.epoch)
             .and_then(|keys| keys.verify_offer(&offer));

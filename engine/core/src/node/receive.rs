@@ -234,6 +234,7 @@ impl Node {
         let mut left = Vec::new();
         for stripe in std::mem::take(&mut stream.missed) {
             if let Some(path) = stream.supply.handle_missed(now, stripe) {
+                stream.stats.unkept += 1;
                 stream.supply_at = now;
                 left.push((path, stripe));
             }

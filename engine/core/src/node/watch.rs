@@ -21,6 +21,8 @@ use crate::wire::{Control, Datagram, StripeMask, SubscribeFrom, WANTS_MAX, Want}
 
 /// How often missing parts are looked through while there are some.
 pub(super) const PULL_PERIOD: Duration = Duration::from_millis(4);
+/// Most runs that are remembered as over.
+const RETIRED_MAX: usize = 64;
 /// Longest pause in the arrival of a random-access point: a push that began goes on, so the rest is lost. Behind a full
 /// path a push may begin a quarter of a second late; waited for once more at its end, repair would come too late.
 const PAUSE_MAX: Duration = Duration::from_millis(60);
@@ -204,10 +206,7 @@ impl Node {
         if let Some(source) = &stream.source {
             self.close_channel(source.handle);
         }
-        if self.retired.len() >= 64 {
-            self.retired.pop_first();
-        }
-        self.retired.insert(tag, stream.keys.key());
+        self.remember_retired(tag, stream.keys.key());
         let supplying: Vec<_> =
             self.sessions.keys().copied().filter(|p| !stream.supply.supplied_by(*p).is_empty()).collect();
         for path in supplying {
@@ -217,6 +216,13 @@ impl Node {
             session.outbox.forget_stream(tag);
             session.streams.remove(&tag);
         }
+    }
+
+    pub(super) fn remember_retired(&mut self, tag: StreamTag, key: StreamKey) {
+        if self.retired.len() >= RETIRED_MAX {
+            self.retired.pop_first();
+        }
+        self.retired.insert(tag, key);
     }
 
     pub(super) fn close(&mut self, now: Now, handle: StreamHandle, cause: CloseCause) {
@@ -380,6 +386,7 @@ impl Node {
                 continue;
             }
             for path in stream.pulls.expire(now, block) {
+                stream.stats.unkept += 1;
                 let remote = self.sessions.get_mut(&path).and_then(|session| session.streams.get_mut(&tag));
                 remote.into_iter().for_each(|remote| remote.failures = (remote.failures + 1).min(16));
             }

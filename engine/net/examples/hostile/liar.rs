@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use iroh::Endpoint;
@@ -30,9 +30,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(2);
 /// Ticks between two samples of every path, and between two reports.
 const SAMPLE_EVERY: u64 = 5;
 const REPORT_EVERY: u64 = 100;
-/// Wait between the first neighbour that throws it out and its return under a new name: the others are to have the
-/// time to find it out by themselves.
-const RETURN_AFTER: Duration = Duration::from_millis(500);
 /// Most neighbours that it remembers in order to come back to them.
 const REMEMBERED_MAX: usize = 64;
 
@@ -42,6 +39,8 @@ pub(crate) struct Liar {
     lies: Lies,
     node: Node,
     endpoint: Endpoint,
+    /// A socket that belongs to no session.
+    outside: UdpSocket,
     /// Counts its identities.
     life: u32,
     thrown_out: u64,
@@ -61,12 +60,15 @@ impl Liar {
     /// Opens an endpoint, tells `started`, and begins to watch.
     pub(crate) async fn new(task: Task) -> Result<Self, Box<dyn Error>> {
         let endpoint = session::endpoint().await?;
+        let outside = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        outside.set_nonblocking(true)?;
         let (tell, heard) = mpsc::channel(HEARD_MAX);
         let mut liar = Self {
             lies: Lies::new(task.script),
             node: honest(&task, &endpoint),
             task,
             endpoint,
+            outside,
             life: 0,
             thrown_out: 0,
             thrown_out_at: None,
@@ -290,7 +292,7 @@ impl Liar {
     }
 
     async fn handle_tick(&mut self, ticks: u64) -> Result<(), Box<dyn Error>> {
-        if self.thrown_out_at.is_some_and(|at| now().since(at) >= RETURN_AFTER) {
+        if self.thrown_out_at.is_some_and(|at| now().since(at) >= self.task.script.returns_after()) {
             self.rebirth().await?;
         }
         if ticks.is_multiple_of(SAMPLE_EVERY) {
@@ -299,6 +301,7 @@ impl Liar {
             samples.into_iter().for_each(|(path, sample)| self.feed(Input::PathSample { path, sample }));
         }
         self.make_up();
+        self.flood();
         if ticks.is_multiple_of(REPORT_EVERY) {
             self.report();
         }
@@ -309,14 +312,13 @@ impl Liar {
     fn make_up(&mut self) {
         let publisher = self.task.publisher.peer;
         let greeted = || self.sessions.values().filter(|session| session.greeted);
-        let (neighbours, victims) =
-            (greeted().count(), greeted().filter(|session| Some(session.peer) != publisher).count());
-        self.lies.tick(now(), victims);
+        let victim = greeted().filter(|session| Some(session.peer) != publisher).find_map(Session::remote);
+        self.lies.tick(now(), victim);
         for (path, session) in self.sessions.iter_mut().filter(|(_, session)| session.greeted) {
             let told = self.lies.told;
             let fresh = self.fresh.remove(path);
             self.lies.made_up_messages(fresh).into_iter().for_each(|message| session.control(message));
-            let datagrams = self.lies.made_up_datagrams(now(), *path, neighbours);
+            let datagrams = self.lies.made_up_datagrams(*path);
             let mut credit = session.credit();
             for datagram in datagrams {
                 if datagram.len() <= credit {
@@ -325,6 +327,25 @@ impl Liar {
                 }
             }
             session.lied_to |= self.lies.told > told;
+        }
+    }
+
+    /// Sends this tick's part of the flood, what no session takes from outside.
+    fn flood(&mut self) {
+        let Some((victim, datagrams)) = self.lies.flood(now()) else { return };
+        let to_victim = |session: &&mut Session| session.greeted && session.remote() == Some(victim);
+        let mut session = self.sessions.values_mut().find(to_victim);
+        let mut credit = session.as_ref().map_or(0, |session| session.credit());
+        for datagram in datagrams {
+            match &mut session {
+                Some(session) if datagram.len() <= credit => {
+                    credit -= datagram.len();
+                    session.lied_to = true;
+                    session.datagram(datagram);
+                }
+                // What the system refuses is late for nothing.
+                _ => drop(self.outside.send_to(&datagram, victim)),
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is told instead of the truth.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,12 +21,16 @@ const REPLAYED_A_TICK: usize = 20;
 /// Ticks between two replays of the offers.
 const OFFERS_EVERY: u64 = 100;
 
-/// Rate of the flood over all neighbours.
+/// Rate of the flood.
 const FLOOD_BITS_PER_SECOND: u64 = 50_000_000;
 const FLOOD_LASTS: Duration = Duration::from_secs(10);
 /// Bytes in which a forged header carries its only shard: as small as headers come, since each costs the receiver the
 /// check of a signature.
 const FORGED_SHARD_BYTES: usize = 64;
+
+/// Wait between the first neighbour that throws it out and its return under a new name: the others are to have the
+/// time to find it out by themselves.
+const RETURN_AFTER: Duration = Duration::from_millis(500);
 
 /// Time between two bursts of what is made up.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -39,7 +44,8 @@ pub(crate) enum Script {
     Replay,
     /// Claims everything up to the newest block and more, and sends nothing of it.
     Boast,
-    /// Sends 50 Mbit/s of forged headers for 10 s once it has a neighbour beside the publisher.
+    /// Sends 50 Mbit/s of forged headers for 10 s to one neighbour that does not publish: on a session as long as it
+    /// has one, else as anybody might from outside.
     Flood,
 }
 
@@ -52,6 +58,11 @@ impl Script {
             "flood" => Some(Self::Flood),
             _ => None,
         }
+    }
+
+    /// Returns how long it waits before it comes back under a new name to whoever throws it out.
+    pub(crate) fn returns_after(self) -> Duration {
+        if self == Self::Flood { TICK } else { RETURN_AFTER }
     }
 
     /// Whether it sends what a neighbour can prove to be false.
@@ -76,7 +87,10 @@ pub(crate) struct Lies {
     offers: Vec<Bytes>,
     replaying: bool,
     replay_at: BTreeMap<PathId, usize>,
-    flood_began: Option<Now>,
+    /// When the flood began, and for whom.
+    flood: Option<(Now, SocketAddr)>,
+    /// Bytes of it so far.
+    flooded: u64,
 }
 
 impl Lies {
@@ -94,7 +108,8 @@ impl Lies {
             offers: Vec::new(),
             replaying: false,
             replay_at: BTreeMap::new(),
-            flood_began: None,
+            flood: None,
+            flooded: 0,
         }
     }
 
@@ -172,12 +187,20 @@ impl Lies {
         bytes.into()
     }
 
-    /// Begins a burst: `victims` of the neighbours do not publish.
-    pub(crate) fn tick(&mut self, now: Now, victims: usize) {
+    /// Begins a burst; `victim` is the address of a neighbour that does not publish.
+    pub(crate) fn tick(&mut self, now: Now, victim: Option<SocketAddr>) {
         self.ticks += 1;
-        if self.script == Script::Flood && victims > 0 && self.newest_tag.is_some() {
-            self.flood_began.get_or_insert(now);
+        if self.script == Script::Flood && self.flood.is_none() && self.newest_tag.is_some() {
+            self.flood = victim.map(|victim| (now, victim));
         }
+    }
+
+    /// Makes up this burst's part of the flood, and tells for whom.
+    pub(crate) fn flood(&mut self, now: Now) -> Option<(SocketAddr, Vec<Bytes>)> {
+        let (began, victim) = self.flood.filter(|(began, _)| now.since(*began) < FLOOD_LASTS)?;
+        let forged = self.forged(began, now);
+        self.told += forged.len() as u64;
+        Some((victim, forged))
     }
 
     /// Makes up messages for one neighbour, `fresh` when it came since the last burst.
@@ -188,15 +211,9 @@ impl Lies {
         offers
     }
 
-    /// Makes up this burst's datagrams for one of `neighbours`.
-    pub(crate) fn made_up_datagrams(&mut self, now: Now, path: PathId, neighbours: usize) -> Vec<Bytes> {
-        let made_up = if self.replaying {
-            self.replayed(path)
-        } else if self.flood_began.is_some_and(|began| now.since(began) < FLOOD_LASTS) {
-            self.forged(neighbours)
-        } else {
-            Vec::new()
-        };
+    /// Makes up this burst's datagrams for one neighbour.
+    pub(crate) fn made_up_datagrams(&mut self, path: PathId) -> Vec<Bytes> {
+        let made_up = if self.replaying { self.replayed(path) } else { Vec::new() };
         self.told += made_up.len() as u64;
         made_up
     }
@@ -208,12 +225,13 @@ impl Lies {
         burst
     }
 
-    /// Forges headers of blocks that do not exist yet, each another, so that none is taken for a double.
-    fn forged(&mut self, neighbours: usize) -> Vec<Bytes> {
+    /// Forges headers of blocks that do not exist yet, each another, so that none is taken for a double: as many as are
+    /// due since the flood began, whatever ticks came late.
+    fn forged(&mut self, began: Now, now: Now) -> Vec<Bytes> {
         let Some(tag) = self.newest_tag else { return Vec::new() };
-        let mut left = FLOOD_BITS_PER_SECOND * TICK.as_millis() as u64 / 8_000 / neighbours.max(1) as u64;
+        let due = FLOOD_BITS_PER_SECOND / 8 * now.since(began).as_millis() as u64 / 1_000;
         let mut burst = Vec::new();
-        while left > 0 {
+        while self.flooded < due {
             self.turns += 1;
             let header = BlockHeader {
                 block: BlockId(self.newest.0 + 1 + self.turns % 64),
@@ -231,7 +249,7 @@ impl Lies {
             let mut datagram = Vec::with_capacity(192);
             header.encode(tag, &[self.turns as u8; FORGED_SHARD_BYTES], &mut datagram);
             datagram.extend_from_slice(&[self.turns as u8; SIGNATURE_BYTES]);
-            left = left.saturating_sub(datagram.len() as u64);
+            self.flooded += datagram.len() as u64;
             burst.push(datagram.into());
         }
         burst
