@@ -27,6 +27,9 @@ const OVERFLOW_AGE_MAX: Duration = Duration::from_secs(1);
 /// Part of a silence that this process must have slept through to be its cause: 200 ms explain the half second after
 /// which a stream starves, and do not explain the five seconds after which it is dead.
 const STALLED_SHARE: u32 = 4;
+/// Longest time after a stall for which it explains what is missing: neighbours gave this node up meanwhile, and have
+/// to be dialled anew. A shorter stall explains as much time as it took.
+const AFTERMATH_MAX: Duration = Duration::from_secs(3);
 /// Forgeries below which there is no talk of a share: a neighbour is shunned after as many.
 const FORGED_MIN: u64 = 16;
 
@@ -85,6 +88,8 @@ pub(crate) struct Evidence {
     excused: Option<Now>,
     last_overrun: Option<Now>,
     last_overflow: Option<Now>,
+    /// Until when a stall explains silence.
+    aftermath: Option<Now>,
     pub(crate) network: Option<bool>,
     pub(crate) neighbours: Neighbours,
     heard: Option<Now>,
@@ -107,6 +112,7 @@ impl Evidence {
             excused: None,
             last_overrun: None,
             last_overflow: None,
+            aftermath: None,
             network: None,
             neighbours: Neighbours { count: 0, attempted: 0, why: Unreached::NobodyFound },
             heard: None,
@@ -202,6 +208,7 @@ impl Evidence {
         }
         self.others = self.others.map(|(block, at)| (block, shift(at)));
         self.silence.stalled += stall;
+        self.aftermath = self.aftermath.max(Some(now.after(stall.min(AFTERMATH_MAX))));
         self.last_overrun = Some(now);
     }
 
@@ -354,7 +361,8 @@ impl Evidence {
     fn is_overrun(&self, now: Now) -> bool {
         let stalled = self.silence.stalled;
         let slept = !stalled.is_zero() && stalled * STALLED_SHARE >= now.since(self.silent_since());
-        slept || self.last_overflow.is_some_and(|at| now.since(at) <= OVERFLOW_AGE_MAX)
+        let recovers = self.aftermath.is_some_and(|until| now <= until);
+        slept || recovers || self.last_overflow.is_some_and(|at| now.since(at) <= OVERFLOW_AGE_MAX)
     }
 
     fn is_udp_blocked(&self) -> bool {
