@@ -207,18 +207,19 @@ impl Outbox {
     }
 
     /// Returns the newest random-access point that waits behind others, when those have waited for a third of the
-    /// receiver's patience or leave it less than half of that.
+    /// receiver's patience, or leave it less than half of that and it would be in time without them.
     fn crowded_random_access(&self, now: Now, rate: f64) -> Option<Parcel> {
         let [essential, reference, _] = &self.pushed;
         let at = reference.iter().rposition(|parcel| parcel.begins).filter(|at| *at > 0)?;
         let (front, start) = (reference.front()?, reference[at]);
         let picture = reference.iter().skip(at).take_while(|parcel| parcel.random_access);
-        let before = self.catch_up.iter().chain(&self.pulled[0]).chain(&self.pulled[1]).chain(essential);
-        let bytes: f64 = before.chain(reference.iter().take(at)).chain(picture).map(Parcel::bytes).sum();
-        let done = now.after(Duration::from_secs_f64((bytes / rate.max(1.0)).min(60.0)));
-        let crowded =
-            now.since(front.queued) > front.patience() / 3 || done > start.queued.after(start.patience() / 2);
-        if crowded { Some(start) } else { None }
+        let first = self.catch_up.iter().chain(&self.pulled[0]).chain(&self.pulled[1]).chain(essential);
+        let alone: f64 = first.chain(picture).map(Parcel::bytes).sum();
+        let others: f64 = reference.iter().take(at).map(Parcel::bytes).sum();
+        let sent = |bytes: f64| now.after(Duration::from_secs_f64((bytes / rate.max(1.0)).min(60.0)));
+        let late = sent(others + alone) > start.queued.after(start.patience() / 2);
+        let stale = now.since(front.queued) > front.patience() / 3;
+        if stale || (late && sent(alone) < start.expires) { Some(start) } else { None }
     }
 
     /// Returns the last block of the random-access point at the front, when parts of it have been sent.

@@ -65,6 +65,15 @@ fn pictures_stay_where_a_random_access_point_has_time() {
 }
 
 #[test]
+fn nothing_gives_way_to_a_random_access_point_that_is_too_late_all_the_same() {
+    let mut outbox = Outbox::default();
+    (0..9).for_each(|block| outbox.push(picture(block, 20, at(0), false), Priority::Reference));
+    push_random_access(&mut outbox, 9, 11, at(1));
+    let sent = run(&mut outbox, 1..302);
+    assert!((0..9).all(|block| sent.get(&block) == Some(&20)), "{sent:?}");
+}
+
+#[test]
 fn a_random_access_point_once_begun_is_finished_before_a_newer_one() {
     let mut outbox = Outbox::default();
     push_random_access(&mut outbox, 0, 5, at(0));
