@@ -47,6 +47,7 @@ impl Delivery {
         };
         let cause = match ground.verdict {
             Verdict::Dead => Some(tried.unwrap_or(PathCause::BufferLow)),
+            Verdict::Starved if ground.gone => Some(PathCause::Unreachable),
             Verdict::Starved => tried,
             Verdict::Joining if now >= self.joined.after(JOINING_MAX) => Some(PathCause::BufferLow),
             _ => None,

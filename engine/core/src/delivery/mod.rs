@@ -72,6 +72,8 @@ pub(crate) struct Delivery {
     pinned: Option<PathKind>,
     /// Since when each path of the swarm has been clean.
     clean: [Option<Now>; 3],
+    /// Since when each has brought something of use.
+    bringing: [Option<Now>; 3],
     /// The hold-down, doubled by relapses.
     hold: Duration,
     /// Whether a path that was in use has failed so far: before, there is no reason to distrust a better one.
@@ -100,6 +102,7 @@ impl Delivery {
             foreign: if foreign { Foreign::Idle } else { Foreign::Absent },
             pinned: None,
             clean: [None; 3],
+            bringing: [None; 3],
             hold: subscription.hold_down,
             fallen: false,
             returned: None,
@@ -151,7 +154,8 @@ impl Delivery {
     /// Moves all times by what this process slept.
     pub(crate) fn handle_stalled(&mut self, now: Now, stall: Duration) {
         self.joined = self.joined.after(stall).min(now);
-        let times = self.clean.iter_mut().chain([&mut self.mesh, &mut self.returned]);
+        let times =
+            self.clean.iter_mut().chain(&mut self.bringing).chain([&mut self.mesh, &mut self.returned]);
         times.flatten().for_each(|at| *at = at.after(stall).min(now));
         match &mut self.unicast {
             Unicast::Waiting(at) => *at = at.after(stall),
@@ -198,10 +202,14 @@ impl Delivery {
         Now(dry_at.0.saturating_sub(micros(self.delay / 2)))
     }
 
+    /// Returns the time without media after which the path in use is quiet.
+    fn patience(&self, ground: Ground<'_>) -> Duration {
+        ground.paths.carrier(self.path).map_or(BRINGS_AGE_MAX, |carrier| carrier.patience())
+    }
+
     /// Returns when a stream is quiet by all paths.
     fn quiet_at(&self, ground: Ground<'_>) -> Option<Now> {
-        let patience = ground.paths.carrier(self.path).map_or(BRINGS_AGE_MAX, |carrier| carrier.patience());
-        Some(ground.paths.last_useful()?.after(patience))
+        Some(ground.paths.last_useful()?.after(self.patience(ground)))
     }
 
     /// Returns whether the buffer is low for want of media, or about to starve. Blocks that are far apart leave it low
@@ -223,6 +231,11 @@ impl Delivery {
                 let from = std::mem::replace(&mut self.path, first);
                 self.outcomes.push_back(Outcome::Path { from, to: first, cause: PathCause::Started });
             }
+        }
+        for (kind, bringing) in SWARM.into_iter().zip(&mut self.bringing) {
+            let last = ground.paths.carrier(kind).and_then(|carrier| carrier.last_useful);
+            let fresh = last.is_some_and(|at| now.since(at) <= BRINGS_AGE_MAX);
+            *bringing = if fresh { bringing.or(last) } else { None };
         }
         for (kind, clean) in SWARM.into_iter().zip(&mut self.clean) {
             let Some(carrier) = ground.paths.carrier(kind) else {
@@ -279,15 +292,17 @@ impl Delivery {
         }
     }
 
-    /// Returns whether a path has just brought something useful, and is meant to.
+    /// Returns whether a path brings something useful, and is meant to. A stream that comes back from silence comes
+    /// first by whatever path is quickest: that is no fault of the one in use, which has as long as a quiet path.
     fn brings(&self, now: Now, ground: Ground<'_>, kind: PathKind) -> bool {
-        let meant = match kind {
-            PathKind::Mesh => self.mesh.is_some() || self.path == PathKind::Unicast,
-            PathKind::Unicast => self.asks_unicast(),
-            PathKind::Multicast | PathKind::Foreign => true,
+        let (meant, since) = match kind {
+            PathKind::Mesh => (self.mesh.is_some() || self.path == PathKind::Unicast, self.bringing[1]),
+            PathKind::Unicast => (self.asks_unicast(), self.bringing[2]),
+            PathKind::Multicast | PathKind::Foreign => (false, None),
         };
-        let last = ground.paths.carrier(kind).and_then(|carrier| carrier.last_useful);
-        meant && last.is_some_and(|at| now.since(at) <= BRINGS_AGE_MAX)
+        let rests = ground.paths.verdict(self.path) == PathVerdict::Standby;
+        let patience = if rests { self.patience(ground) } else { Duration::ZERO };
+        meant && since.is_some_and(|at| at.after(patience) <= now)
     }
 
     /// Puts a better path in use that has been clean for the hold-down, or at once when the one in use fails.
@@ -325,6 +340,11 @@ impl Delivery {
             if matches!(self.unicast, Unicast::Waiting(_)) {
                 self.unicast = Unicast::Off;
             }
+            return;
+        }
+        if ground.gone && self.pinned.is_none() && self.path != PathKind::Unicast {
+            // There is nobody to ask; the neighbours are the first to hear when that changes.
+            self.stop_unicast();
             return;
         }
         let graced = self.mesh.is_some_and(|since| since.after(self.grace()) <= now);

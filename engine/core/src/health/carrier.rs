@@ -11,7 +11,7 @@ use crate::ids::{BlockId, Now};
 /// second are overdue at 100 ms; a source that makes nothing for 200 ms is said to pause, so no gap needs more than 250.
 const QUIET: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(250));
 /// Time without beacons or have-maps after which a path that rests is quiet: four beacons.
-const SIGN_QUIET: Duration = Duration::from_secs(1);
+pub(crate) const SIGN_QUIET: Duration = Duration::from_secs(1);
 /// How far ahead another path must be to prove that a quiet one is at fault, in blocks: one may be the repair of what
 /// was lost last.
 const AHEAD_MIN: u64 = 2;
@@ -32,8 +32,8 @@ const LOSS_CLEAN: f64 = 0.10;
 pub(crate) struct Elsewhere {
     /// Newest block that came, or that a neighbour has.
     pub(crate) newest: Option<BlockId>,
-    /// When media came last, by whatever path.
-    pub(crate) last_media: Option<Now>,
+    /// Since when media has come by whatever path, while it does.
+    pub(crate) flowing: Option<Now>,
     /// Whether the stream is starved or dead: no path is at fault alone.
     pub(crate) starved: bool,
 }
@@ -155,8 +155,8 @@ impl Carrier {
                 }
             }
             PathVerdict::Standby if self.last_sign.is_some_and(|at| now >= at.after(SIGN_QUIET)) => {
-                let half = self.last_sign.map(|at| at.after(SIGN_QUIET / 2));
-                if elsewhere.last_media.is_some() && elsewhere.last_media >= half {
+                // A stream that comes back from silence may come by another path first.
+                if elsewhere.flowing.is_some_and(|since| now >= since.after(SIGN_QUIET / 2)) {
                     self.apply(Event::Silence);
                     self.reason = fault;
                 }

@@ -91,6 +91,8 @@ impl Monitor {
         self.evidence.handle_reset(now);
         self.paths.handle_reset();
         (self.dry_at, self.hole) = (None, false);
+        // What came of the run before says nothing of this one.
+        self.pending = [false; Event::ALL.len()];
         self.note(Event::Reset);
     }
 
@@ -229,7 +231,8 @@ impl Monitor {
 
     /// Returns whether the stream does well and nothing waits to be told.
     pub(crate) fn is_calm(&self) -> bool {
-        self.verdict == Verdict::Live && self.changes.is_empty() && self.closing.is_none()
+        let settled = self.changes.is_empty() && self.closing.is_none();
+        self.verdict == Verdict::Live && settled && !self.pending[Event::Drained as usize]
     }
 
     /// Returns the next change. To be called until it returns `None`.
@@ -297,7 +300,7 @@ impl Monitor {
     }
 
     fn judge_stream(&mut self, now: Now) {
-        for event in Event::ALL {
+        for event in [Event::Reset].into_iter().chain(Event::ALL) {
             if std::mem::take(&mut self.pending[event as usize]) {
                 self.apply(now, event);
             }
@@ -405,9 +408,10 @@ impl Monitor {
     }
 
     fn decide_delivery(&mut self, now: Now) {
-        let Self { paths, delivery, evidence, changes, verdict, dry_at, hole, .. } = self;
+        let Self { paths, delivery, evidence, changes, verdict, dry_at, hole, reason, .. } = self;
         let expected = evidence.expects_media(now);
-        let ground = Ground { paths, verdict: *verdict, dry_at: *dry_at, hole: *hole, expected };
+        let gone = *reason == Some(Reason::PublisherGone);
+        let ground = Ground { paths, verdict: *verdict, gone, dry_at: *dry_at, hole: *hole, expected };
         while let Some(outcome) = delivery.poll(now, ground) {
             let path = delivery.path();
             changes.push_back(match outcome {
@@ -421,7 +425,8 @@ impl Monitor {
     fn ground(&self, now: Now) -> Ground<'_> {
         let Self { paths, verdict, dry_at, hole, .. } = self;
         let expected = self.evidence.expects_media(now);
-        Ground { paths, verdict: *verdict, dry_at: *dry_at, hole: *hole, expected }
+        let gone = self.reason == Some(Reason::PublisherGone);
+        Ground { paths, verdict: *verdict, gone, dry_at: *dry_at, hole: *hole, expected }
     }
 
     /// Finds out what is behind a silence.

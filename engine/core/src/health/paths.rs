@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::carrier::{Carrier, Elsewhere};
+use super::carrier::{Carrier, Elsewhere, SIGN_QUIET};
 use super::path::Event;
 use super::{PathKind, PathVerdict, Reason};
 use crate::ids::{BlockId, Now, PathId};
@@ -39,6 +39,8 @@ pub(crate) struct Paths {
     pub(crate) unicast: Carrier,
     /// Newest block that came, or that a neighbour has.
     newest: Option<BlockId>,
+    /// Since when media has come without a long gap, and when it came last.
+    flowing: Option<(Now, Now)>,
     /// Whether neighbours were told not to push.
     pub(crate) parked: bool,
 }
@@ -73,6 +75,8 @@ impl Paths {
 
     pub(crate) fn handle_media(&mut self, now: Now, via: Via, block: BlockId, useful: bool) {
         self.newest = self.newest.max(Some(block));
+        let since = self.flowing(now).unwrap_or(now);
+        self.flowing = Some((since, now));
         if via == Via::Mesh && self.parked {
             // Repair of what another path lost says nothing of pushes.
             self.mesh.handle_sign(now);
@@ -109,13 +113,14 @@ impl Paths {
     }
 
     pub(crate) fn handle_stalled(&mut self, now: Now, stall: Duration) {
+        let shift = |at: Now| at.after(stall).min(now);
+        self.flowing = self.flowing.map(|(since, last)| (shift(since), shift(last)));
         self.all_mut().for_each(|carrier| carrier.handle_stalled(now, stall));
     }
 
     /// Judges every path by what the others bring.
     pub(crate) fn judge(&mut self, now: Now, expected: bool, starved: bool, mesh_fault: Option<Reason>) {
-        let last_media = self.last_media();
-        let elsewhere = Elsewhere { newest: self.newest, last_media, starved };
+        let elsewhere = Elsewhere { newest: self.newest, flowing: self.flowing(now), starved };
         if !expected && !starved {
             return;
         }
@@ -148,10 +153,10 @@ impl Paths {
         multicast.chain(others).filter(|at| *at > now).min()
     }
 
-    /// Returns when media came last, by whatever path.
-    pub(crate) fn last_media(&self) -> Option<Now> {
-        let multicast = self.multicast.values().filter_map(|carrier| carrier.last_media).max();
-        multicast.max(self.mesh.last_media).max(self.unicast.last_media)
+    /// Returns since when media has come without a long gap, while it does.
+    fn flowing(&self, now: Now) -> Option<Now> {
+        let (since, last) = self.flowing?;
+        if now.since(last) < SIGN_QUIET / 2 { Some(since) } else { None }
     }
 
     /// Returns when something useful came last, by whatever path.

@@ -101,6 +101,28 @@ fn the_publishers_death_changes_no_path() {
 }
 
 #[test]
+fn a_publisher_that_stops_for_three_seconds_changes_no_path() {
+    for first in [Via::Mesh, Via::Multicast(ETH0)] {
+        let mut scene = Scene::running(&subscription());
+        while scene.wished(Wish::Probe).is_empty() {
+            scene.wait_among_neighbours(50);
+        }
+        assert_eq!(scene.pushes, (false, true), "unicast is tried before it is known who is silent");
+        scene.monitor.handle_probe(crate::node::ProbeOutcome::Mute);
+        scene.drain();
+        assert_eq!(scene.wished(Wish::StopUnicast).len(), 1);
+        scene.wait_among_neighbours(2300);
+        assert_eq!(scene.wished(Wish::StartUnicast).len(), 1, "nobody is asked who is gone");
+        // It goes on, and one path is a little quicker than the other.
+        scene.block(&[first]);
+        scene.wait(BLOCK);
+        scene.run(3000);
+        assert_eq!((scene.switches(), scene.verdict), (Vec::new(), Verdict::Live));
+        assert_eq!(scene.pushes, (false, false));
+    }
+}
+
+#[test]
 fn a_short_gap_starts_the_mesh_and_parks_it_again() {
     let mut scene = Scene::running(&subscription());
     scene.wait(180);

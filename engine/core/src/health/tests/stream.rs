@@ -169,6 +169,19 @@ fn a_restart_begins_anew_and_has_its_own_five_seconds() {
 }
 
 #[test]
+fn what_comes_of_two_runs_between_two_looks_is_told_apart() {
+    let mut scene = Scene::playing(&subscription(), 3000);
+    scene.monitor.handle_fragment(scene.now, Via::Mesh, BlockId(500), true);
+    scene.monitor.handle_reset(scene.now);
+    scene.drain();
+    assert_eq!(scene.verdict, Verdict::Joining);
+    scene.monitor.handle_reset(scene.now);
+    scene.monitor.handle_fragment(scene.now, Via::Mesh, BlockId(0), true);
+    scene.drain();
+    assert_eq!(scene.verdict, Verdict::Live);
+}
+
+#[test]
 fn an_ended_stream_drains_without_alarm_and_closes_once() {
     let slow = Subscription { playout_delay: Duration::from_secs(4), ..subscription() };
     let mut scene = Scene::playing(&slow, 3000);
