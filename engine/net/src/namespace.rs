@@ -54,24 +54,29 @@ impl Namespace {
     }
 }
 
-/// Makes two namespaces with a wire between them: `eth0` with 10.9.0.1 and fd09::1 in the first, .2 and ::2 in the second.
-pub(crate) fn pair() -> Option<[Namespace; 2]> {
+/// Makes two namespaces with wires between them. On wire 0 both ends are `eth0`, with 10.9.0.1 and fd09:0::1 in the first
+/// namespace and .2 and ::2 in the second; wire 1 is `eth1`, with 10.9.1.1 and fd09:1::1, and so on.
+pub(crate) fn pair(wires: u8) -> Option<[Namespace; 2]> {
     let pair = [Namespace::new()?, Namespace::new()?];
-    pair[0].within(|| {
-        // The other end is moved by a child that holds the other namespace open as its standard input.
-        let other = Stdio::from(pair[1].0.try_clone().expect("a descriptor"));
-        let made = Command::new("ip")
-            .args("link add eth0 type veth peer name eth0 netns /proc/self/fd/0".split(' '))
-            .stdin(other)
-            .status();
-        assert!(made.expect("iproute2 is installed").success(), "no wire");
-    });
-    for (host, number) in pair.iter().zip(1..) {
-        host.run(&format!(
-            "ip address add 10.9.0.{number}/24 dev eth0
-             ip address add fd09::{number}/64 dev eth0 nodad
-             ip link set eth0 up"
-        ));
+    for wire in 0..wires {
+        let device = format!("eth{wire}");
+        pair[0].within(|| {
+            // The other end is moved by a child that holds the other namespace open as its standard input.
+            let other = Stdio::from(pair[1].0.try_clone().expect("a descriptor"));
+            let made = Command::new("ip")
+                .args(["link", "add", &device, "type", "veth", "peer", "name", &device])
+                .args(["netns", "/proc/self/fd/0"])
+                .stdin(other)
+                .status();
+            assert!(made.expect("iproute2 is installed").success(), "no wire");
+        });
+        for (host, number) in pair.iter().zip(1..) {
+            host.run(&format!(
+                "ip address add 10.9.{wire}.{number}/24 dev {device}
+                 ip address add fd09:{wire}::{number}/64 dev {device} nodad
+                 ip link set {device} up"
+            ));
+        }
     }
     Some(pair)
 }

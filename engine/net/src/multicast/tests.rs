@@ -74,6 +74,7 @@ impl Joined {
             match event.unwrap_or_else(|_| panic!("{} of {count} came, {dropped} dropped", all.len())) {
                 MulticastEvent::Received { path, datagrams, overflow } => {
                     assert_eq!(path, self.path);
+                    assert!(datagrams.len() < 128, "others have their turn");
                     all.extend(datagrams.into_iter().map(|(_, datagram)| datagram));
                     dropped += overflow;
                 }
@@ -260,8 +261,12 @@ struct Wired {
 
 impl Wired {
     async fn new(host: &Namespace, group: MulticastGroup) -> Self {
+        Self::on("eth0", host, group).await
+    }
+
+    async fn on(interface: &str, host: &Namespace, group: MulticastGroup) -> Self {
         let open = || {
-            let interface = interfaces(&["eth0".to_owned()]).expect("the system lists them").remove(0);
+            let interface = interfaces(&[interface.to_owned()]).expect("the system lists them").remove(0);
             let place = Place::new(&interface, group).expect("it has the family");
             let sender = Sender::new(place.sender()?)?;
             let receiver = Receiver::new(Arc::new(place.receiver()?), sender.local(), place.only_source());
@@ -303,7 +308,7 @@ impl Wired {
 #[tokio::test]
 async fn runs_arrive_byte_for_byte_with_and_without_help_of_the_interface() {
     for offload in ["on", "off"] {
-        let Some(hosts) = namespace::pair() else { return };
+        let Some(hosts) = namespace::pair(1) else { return };
         let settings = format!("ethtool -K eth0 tx-udp-segmentation {offload}");
         hosts.iter().for_each(|host| host.run(&settings));
         for at in ["239.255.9.5:24605", "[ff14::9:5]:24605"] {
@@ -319,8 +324,70 @@ async fn runs_arrive_byte_for_byte_with_and_without_help_of_the_interface() {
 }
 
 #[tokio::test]
+async fn the_one_source_of_an_ipv6_group_hears_its_viewers_and_they_hear_nobody_else() {
+    let Some(hosts) = namespace::pair(1) else { return };
+    let mut source = Wired::new(&hosts[0], group("[ff14::9:9]:24609,source=fd09:0::1")).await;
+    let mut viewer = Wired::new(&hosts[1], group("[ff14::9:9]:24609,source=fd09:0::1")).await;
+    let mut deceived = Wired::new(&hosts[1], group("[ff14::9:9]:24609,source=fd09:0::7")).await;
+    let sent = datagrams(3);
+    viewer.send(&sent[..1]).await;
+    assert_same(&source.receive(1).await, &sent[..1]);
+    source.send(&sent[1..]).await;
+    assert_same(&viewer.receive(2).await, &sent[1..]);
+    let heard = timeout(SILENCE, deceived.receiver.next()).await;
+    assert!(heard.is_err(), "{heard:?}");
+}
+
+#[tokio::test]
+async fn an_interface_that_refuses_runs_gets_datagrams_one_by_one() {
+    let Some(hosts) = namespace::pair(1) else { return };
+    // Too small for the datagrams: the system splits each into packets, but no run into datagrams.
+    hosts.iter().for_each(|host| host.run("ip link set eth0 mtu 1000"));
+    let at = group("239.255.9.11:24611");
+    let (mut one, mut other) = (Wired::new(&hosts[0], at).await, Wired::new(&hosts[1], at).await);
+    let sent = datagrams(200);
+    one.send(&sent).await;
+    assert_same(&other.receive(sent.len()).await, &sent);
+    assert_eq!(one.sender.transport().multicast_datagrams_refused, 0);
+}
+
+#[tokio::test]
+async fn what_a_firewall_of_the_host_refuses_is_counted() {
+    let Some(hosts) = namespace::pair(1) else { return };
+    let at = group("239.255.9.12:24612");
+    let (mut one, mut other) = (Wired::new(&hosts[0], at).await, Wired::new(&hosts[1], at).await);
+    hosts[0].run(
+        "nft add table inet t
+         nft add chain inet t out '{ type filter hook output priority 0; }'
+         nft add rule inet t out udp dport 24612 drop",
+    );
+    let sent = datagrams(100);
+    one.send(&sent).await;
+    assert_eq!(one.sender.transport().multicast_datagrams_refused, sent.len() as u64);
+    hosts[0].run("nft flush ruleset");
+    one.send(&sent).await;
+    assert_same(&other.receive(sent.len()).await, &sent);
+}
+
+#[tokio::test]
+async fn a_path_brings_what_came_by_its_own_interface_alone() {
+    let Some(hosts) = namespace::pair(2) else { return };
+    for at in ["239.255.9.10:24610", "[ff14::9:10]:24610"] {
+        let at = group(at);
+        let mut sender = Wired::on("eth1", &hosts[1], at).await;
+        let mut right = Wired::on("eth1", &hosts[0], at).await;
+        let mut wrong = Wired::on("eth0", &hosts[0], at).await;
+        let sent = datagrams(5);
+        sender.send(&sent).await;
+        assert_same(&right.receive(sent.len()).await, &sent);
+        let heard = timeout(SILENCE, wrong.receiver.next()).await;
+        assert!(heard.is_err(), "{heard:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_slow_interface_does_not_take_waits_and_goes_out_in_order() {
-    let Some(hosts) = namespace::pair() else { return };
+    let Some(hosts) = namespace::pair(1) else { return };
     hosts[0].run("ethtool -K eth0 tx-udp-segmentation off");
     hosts[0].run("tc qdisc add dev eth0 root tbf rate 40mbit burst 64kbit limit 4mb");
     let at = group("239.255.9.6:24606");
@@ -336,7 +403,7 @@ async fn what_a_slow_interface_does_not_take_waits_and_goes_out_in_order() {
 
 #[tokio::test]
 async fn joining_again_tells_the_network_so() {
-    let Some(hosts) = namespace::pair() else { return };
+    let Some(hosts) = namespace::pair(1) else { return };
     let at = group("239.255.9.7:24607");
     // A router's ear: membership reports (IGMPv3, RFC 3376, section 4.2.14) go to this group.
     let ear = hosts[1].within(|| {
@@ -365,17 +432,20 @@ async fn joining_again_tells_the_network_so() {
     const LEFT: u8 = 3;
     const JOINED: u8 = 4;
     let _inside = hosts[0].enter();
+    // As long as one process is a member, the system has nothing to tell: all of them must leave.
     let mut node = Joined::new(multicast(""), &[at]).await;
+    let mut other = Joined::new(multicast(""), &[at]).await;
     reported(JOINED).await;
-    node.multicast.rejoin(node.path);
     let path = node.path;
+    node.multicast.rejoin(path);
+    other.multicast.rejoin(other.path);
     let rejoined = async {
         reported(LEFT).await;
         reported(JOINED).await;
     };
     tokio::select! {
         () = rejoined => {}
-        () = async { loop { node.assert_silent().await } } => {}
+        () = async { loop { tokio::join!(node.assert_silent(), other.assert_silent()); } } => {}
     }
     hosts[1]
         .within(|| foreign_sender("10.9.0.2", Ipv4Addr::new(10, 9, 0, 2)))
