@@ -78,6 +78,46 @@ fn the_graphs_are_drawn_from_the_tables() {
     compare(&path, &found, &expected);
 }
 
+/// Returns the text of all files below a folder, one after the other.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).expect("the folder is readable") {
+        let path = entry.expect("its entries are readable").path();
+        if path.is_dir() {
+            text += &sources(&path);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            text += &std::fs::read_to_string(&path).expect("the source is readable");
+        }
+    }
+    text
+}
+
+#[test]
+fn every_reason_is_held_by_a_test_that_exists() {
+    let doc = std::fs::read_to_string(file("../../docs/health.md")).expect("docs/health.md is readable");
+    let tests = sources(&file("src/health/tests"));
+    let scenarios = sources(&file("../../cli/lab/src/scenario"));
+    let table =
+        doc.split("## Reasons").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a chapter");
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let mut reasons = 0;
+    for row in rows {
+        reasons += 1;
+        let held = row.rsplit('|').nth(1).expect("a last column");
+        let names: Vec<_> = held.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            let exists = if name.starts_with("fault-") {
+                scenarios.contains(&format!("\"{name}\""))
+            } else {
+                tests.contains(&format!("fn {name}("))
+            };
+            assert!(exists, "{name} holds nothing: {row}");
+        }
+    }
+    assert_eq!(reasons, 12, "a row for every reason");
+}
+
 #[test]
 fn every_machine_is_total_and_ends_where_it_should() {
     for machine in machines() {

@@ -154,9 +154,10 @@ impl Carrier {
                     self.apply(Event::Rest);
                 }
             }
-            PathVerdict::Standby if self.last_sign.is_some_and(|at| now >= at.after(SIGN_QUIET)) => {
+            PathVerdict::Standby => {
+                let quiet = self.last_sign.is_some_and(|at| now >= at.after(SIGN_QUIET));
                 // A stream that comes back from silence may come by another path first.
-                if elsewhere.flowing.is_some_and(|since| now >= since.after(SIGN_QUIET / 2)) {
+                if quiet && elsewhere.flowing.is_some_and(|since| now >= since.after(SIGN_QUIET / 2)) {
                     self.apply(Event::Silence);
                     self.reason = fault;
                 }

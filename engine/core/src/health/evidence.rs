@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Reason, Unreached};
 use crate::ids::{BlockId, Now};
 use crate::node::ProbeOutcome;
+use crate::playout::CATCH_UP_GRACE;
 use crate::wire::StreamState;
 
 /// Longest time without a useful fragment before a stream starves: the goal for a killed publisher. Fifteen pictures
@@ -235,11 +236,6 @@ impl Evidence {
             && self.last_useful.is_none_or(|at| at <= received)
     }
 
-    /// Returns whether the publisher has ended the stream.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.word.is_some_and(|(_, word)| word.state == StreamState::Ended)
-    }
-
     /// Returns whether media should be coming in: the publisher sends, or something that it sent is missing.
     pub(crate) fn expects_media(&self, now: Now) -> bool {
         self.word.is_none_or(|(_, word)| !word.level) || !self.excuses(now)
@@ -270,15 +266,10 @@ impl Evidence {
         Some(self.last_loss?.after(CLEAN))
     }
 
-    /// Returns the newest block that a neighbour says to have.
-    pub(crate) fn others_newest(&self) -> Option<BlockId> {
-        self.others.map(|(block, _)| block)
-    }
-
     /// Returns why a stream loses fragments that still come.
     pub(crate) fn reason_of_loss(&self, now: Now) -> Reason {
-        // What a full buffer swallowed is missed a playout delay later.
-        let charged = CLEAN + self.delay;
+        // What was swallowed is missed a playout delay later; what was slept through is waited for longer.
+        let charged = CLEAN + self.delay + CATCH_UP_GRACE;
         if self.last_overrun.is_some_and(|at| now.since(at) <= charged) {
             Reason::Overrun
         } else if self.is_forged(now) {
@@ -292,7 +283,7 @@ impl Evidence {
     pub(crate) fn reason_of_absence(&self, now: Now) -> Reason {
         if self.network == Some(false) {
             Reason::NetworkDown
-        } else if self.is_udp_blocked() {
+        } else if self.is_udp_blocked(now) {
             Reason::UdpBlocked
         } else if self.offered.is_some() {
             self.reason_of_silence(now)
@@ -314,7 +305,7 @@ impl Evidence {
         if self.is_overrun(now) {
             return Reason::Overrun;
         }
-        if self.is_udp_blocked() {
+        if self.is_udp_blocked(now) {
             return Reason::UdpBlocked;
         }
         let (lives, heard, probe) = (self.publisher_lives(now), self.is_heard(now), self.silence.probe);
@@ -365,10 +356,13 @@ impl Evidence {
         slept || recovers || self.last_overflow.is_some_and(|at| now.since(at) <= OVERFLOW_AGE_MAX)
     }
 
-    fn is_udp_blocked(&self) -> bool {
+    /// Returns whether a peer answers by TCP while nothing comes by UDP, or the system forbids to send.
+    fn is_udp_blocked(&self, now: Now) -> bool {
+        let nothing_comes = !self.publisher_lives(now) && !self.is_heard(now);
+        let no_session = self.opened.is_some() || self.neighbours.count == 0;
         match self.silence.probe {
             Some(ProbeOutcome::Forbidden) => true,
-            Some(ProbeOutcome::Answered) => self.neighbours.count == 0,
+            Some(ProbeOutcome::Answered) => nothing_comes && no_session,
             _ => false,
         }
     }

@@ -20,17 +20,6 @@ pub(crate) enum Via {
     Unicast,
 }
 
-impl Via {
-    /// Returns the kind of the path.
-    pub(crate) fn kind(self) -> PathKind {
-        match self {
-            Self::Multicast(_) => PathKind::Multicast,
-            Self::Mesh => PathKind::Mesh,
-            Self::Unicast => PathKind::Unicast,
-        }
-    }
-}
-
 /// The paths of one subscription.
 #[derive(Debug, Default)]
 pub(crate) struct Paths {

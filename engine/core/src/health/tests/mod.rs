@@ -28,6 +28,16 @@ fn subscription() -> Subscription {
     Subscription::new(StreamHandle(1), "cam", Duration::from_secs(1))
 }
 
+impl Via {
+    fn kind(self) -> PathKind {
+        match self {
+            Self::Multicast(_) => PathKind::Multicast,
+            Self::Mesh => PathKind::Mesh,
+            Self::Unicast => PathKind::Unicast,
+        }
+    }
+}
+
 /// One subscription, its clock, and all that was told of it.
 struct Scene {
     monitor: Monitor,
@@ -202,7 +212,7 @@ impl Scene {
                 }
                 match via {
                     Via::Multicast(_) if ticks == 0 => self.multicast_beacon(),
-                    Via::Mesh if ticks % 4 == 0 => self.hear(),
+                    Via::Mesh if ticks.is_multiple_of(4) => self.hear(),
                     _ => {}
                 }
                 // Pushed whether it came by another path or not, and what is missing before it.

@@ -103,17 +103,18 @@ fn a_publisher_that_others_still_hear_is_not_gone() {
 }
 
 #[test]
-fn udp_is_blocked_where_tcp_answers_and_no_session_is_left() {
-    for (outcome, neighbours, reason) in [
-        (ProbeOutcome::Answered, 0, Some(Reason::UdpBlocked)),
-        (ProbeOutcome::Forbidden, 3, Some(Reason::UdpBlocked)),
-        (ProbeOutcome::Answered, 3, None),
+fn udp_is_blocked_where_tcp_answers_and_nothing_else_comes() {
+    for (outcome, count, heard, reason) in [
+        (ProbeOutcome::Answered, 0, false, Some(Reason::UdpBlocked)),
+        (ProbeOutcome::Answered, 3, false, Some(Reason::UdpBlocked)),
+        (ProbeOutcome::Forbidden, 3, true, Some(Reason::UdpBlocked)),
+        (ProbeOutcome::Answered, 3, true, None),
     ] {
         let mut scene = Scene::playing(&subscription(), 3000);
         let last = scene.last_fragment();
-        scene.meet(neighbours);
+        scene.meet(count);
         scene.forget();
-        probe(&mut scene, 6000, outcome, false);
+        probe(&mut scene, 6000, outcome, heard);
         match (reason_of_death(&scene, last), reason) {
             (Reason::Undetermined { candidates }, None) => {
                 assert_eq!(candidates, [Reason::UdpBlocked, Reason::ExcessLoss]);
@@ -192,7 +193,7 @@ fn a_receive_buffer_that_overflows_is_this_hosts_fault() {
     scene.monitor.handle_lost(scene.now);
     scene.drain();
     assert_eq!(scene.verdicts()[0].2, Some(Reason::Overrun));
-    scene.play(6000, &[Via::Mesh]);
+    scene.play(9000, &[Via::Mesh]);
     scene.monitor.handle_lost(scene.now);
     scene.drain();
     assert_eq!(scene.verdicts().last().and_then(|(.., reason)| reason.clone()), Some(Reason::ExcessLoss));
