@@ -164,8 +164,8 @@ fn coefficient(row: u8, index: u8) -> u8 {
     divide(FIRST_ROW ^ index, (FIRST_ROW + row) ^ index)
 }
 
-/// Inverts the part of the matrix that maps the missing shards to the rows used, by Gauss and Jordan. Every leading part
-/// of it is regular too, so no pivot is 0.
+/// Inverts the part of the matrix that maps the missing shards to the rows used, by Gauss and Jordan. Every leading
+/// part of it is regular too, so no pivot is 0.
 fn invert(rows: &[u8], missing: &[u8]) -> Vec<Vec<u8>> {
     let size = rows.len();
     let mut wide: Vec<Vec<u8>> = (rows.iter().enumerate())

@@ -220,9 +220,9 @@ impl Sealer {
         &self.keys
     }
 
-    /// Cuts a block's plaintext into shards, seals them, adds `parity` shards over what was sealed, as many as the block
-    /// has room for, and signs the header. A block of one shard travels in its header's datagram and has no parity.
-    /// Counts, last length and leaves of `header` are filled in here. `plain` has 1 to 62 * 1,008 bytes.
+    /// Cuts a block's plaintext into shards, seals them, adds `parity` shards over what was sealed, as many as the
+    /// block has room for, and signs the header. A block of one shard travels in its header's datagram and has no
+    /// parity. Counts, last length and leaves of `header` are filled in here. `plain` has 1 to 62 * 1,008 bytes.
     pub fn seal(&self, mut header: BlockHeader, plain: &[u8], parity: u8) -> SealedBlock {
         let count = plain.len().div_ceil(SHARD_PLAIN_BYTES);
         header.data = count as u8;
@@ -376,8 +376,8 @@ impl VerifiedHeader {
     /// Makes the fragment of a shard that parity gave back, the same bytes as the publisher's; `shard` may be padded.
     ///
     /// # Errors
-    /// [`VerifyError::Foreign`] when the block has no such shard, [`VerifyError::Leaf`] when it is another one: parity that
-    /// was signed and is none.
+    /// [`VerifyError::Foreign`] when the block has no such shard, [`VerifyError::Leaf`] when it is another one:
+    /// parity that was signed and is none.
     pub fn rebuild(&self, index: u8, shard: &[u8]) -> Result<VerifiedFragment, VerifyError> {
         let named = self.header.leaves.get(usize::from(index)).ok_or(VerifyError::Foreign)?;
         let tag = peek_tag(&self.datagram).ok_or(VerifyError::Foreign)?;

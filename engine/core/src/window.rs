@@ -293,13 +293,13 @@ impl Window {
         Inserted::New
     }
 
-    /// Computes the data shards of a block that are missing, as soon as any `data` of its shards are held, and puts them
-    /// into their places; returns their bits of the word, 0 when there was nothing to do or too little to do it with. The
-    /// shards are the publisher's own bytes, verified like those that arrive.
+    /// Computes the data shards of a block that are missing, as soon as any `data` of its shards are held, and puts
+    /// them into their places; returns their bits of the word, 0 when there was nothing to do or too little to do
+    /// it with. The shards are the publisher's own bytes, verified like those that arrive.
     ///
     /// # Errors
-    /// [`VerifyError::Leaf`] when the publisher signed parity that is none: the block keeps what it has of data, and its
-    /// parity is refused from then on.
+    /// [`VerifyError::Leaf`] when the publisher signed parity that is none: the block keeps what it has of data,
+    /// and its parity is refused from then on.
     pub fn recover(&mut self, now: Now, block: BlockId) -> Result<u64, VerifyError> {
         let Some(index) = self.index(block) else { return Ok(0) };
         let slot = &mut self.slots[index];

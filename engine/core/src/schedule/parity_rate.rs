@@ -28,8 +28,8 @@ impl ParityRate {
         Self { loss: 0.0, at: now, data_max: SHARDS_MAX as u8 }
     }
 
-    /// Takes the share of fragments, 0 to 1, that viewers lose on the path before repair. It is followed upwards at once
-    /// and downwards by halves.
+    /// Takes the share of fragments, 0 to 1, that viewers lose on the path before repair. It is followed upwards at
+    /// once and downwards by halves.
     pub(crate) fn handle_loss(&mut self, now: Now, loss: f64) {
         let halves = now.since(self.at).as_secs_f64() / HALF_LIFE.as_secs_f64();
         self.at = now;
