@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use swarmcast::{Group, PeerAddress, StreamKey, SwarmConfig};
+use swarmcast::{Group, MulticastChoice, PeerAddress, StreamKey, SubscribeConfig, SwarmConfig};
 
 use crate::failure::{Exit, Failure};
 
@@ -34,6 +34,15 @@ pub(crate) struct GroupKeyArgs {
     /// group is open: whoever knows its name can watch
     #[arg(long, value_name = "FILE")]
     pub(crate) group_key: Option<PathBuf>,
+}
+
+/// Whether and where a stream is multicast.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct MulticastArgs {
+    /// IP multicast: auto (at an address made of the stream's name), off, or ADDRESS[:PORT][,source=ADDRESS]; the
+    /// publisher and its viewers give the same
+    #[arg(long, value_name = "auto|off|ADDRESS", default_value = "auto")]
+    pub(crate) multicast: MulticastChoice,
 }
 
 impl GroupKeyArgs {
@@ -71,6 +80,30 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// Parses a hold-down in seconds.
+pub(crate) fn hold_down(text: &str) -> Result<Duration, String> {
+    let (least, most) = (SubscribeConfig::HOLD_DOWN_MIN, SubscribeConfig::HOLD_DOWN_MAX);
+    match seconds(text)? {
+        hold_down if (least..=most).contains(&hold_down) => Ok(hold_down),
+        _ => Err(format!("{} to {} seconds", least.as_secs_f64(), most.as_secs())),
+    }
+}
+
+/// Parses a rate in bits per second, such as `800k` or `20M`.
+pub(crate) fn rate(text: &str) -> Result<u64, &'static str> {
+    const ADVICE: &str = "a rate in bits per second, 1k to 100G, such as 800k or 20M";
+    let (digits, scale) = match text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
+        None => (text, 1.0),
+        Some(digits) => match text.as_bytes().last().map(u8::to_ascii_lowercase) {
+            Some(b'k') => (digits, 1e3),
+            Some(b'm') => (digits, 1e6),
+            _ => (digits, 1e9),
+        },
+    };
+    let bits = digits.parse::<f64>().map_err(|_| ADVICE)? * scale;
+    if (1e3..=1e11).contains(&bits) { Ok(bits as u64) } else { Err(ADVICE) }
+}
+
 /// Parses the name of a stream: 1 to 128 bytes, no control characters.
 pub(crate) fn stream_name(text: &str) -> Result<String, String> {
     match swarmcast::check_name(text) {
@@ -93,6 +126,22 @@ mod tests {
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
         for refused in ["0", "-1", "nan", "inf", "1e9", "ten", ""] {
             assert!(seconds(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_hold_down_has_its_range() {
+        assert_eq!(hold_down("0.1"), Ok(Duration::from_millis(100)));
+        assert_eq!(hold_down("0.09"), Err("0.1 to 3600 seconds".to_owned()));
+        assert_eq!(hold_down("3601"), Err("0.1 to 3600 seconds".to_owned()));
+    }
+
+    #[test]
+    fn rates_have_a_unit() {
+        let read = ["1000", "800k", "2.5M", "20M", "1G"].map(rate);
+        assert_eq!(read, [1_000, 800_000, 2_500_000, 20_000_000, 1_000_000_000].map(Ok));
+        for refused in ["", "M", "20Mbit", "-1M", "nan", "inf", "999", "101G", "20 M"] {
+            assert!(rate(refused).is_err(), "{refused}");
         }
     }
 }

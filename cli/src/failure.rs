@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use swarmcast::{
-    BindError, FeedError, IdentityError, PublishError, RecordError, SendError, SourceError, Stopped,
+    BindError, FeedError, IdentityError, PublishError, Reason, RecordError, SendError, SourceError, Stopped,
     StreamKey, SubscribeError, Swarm,
 };
+
+use crate::report::words;
 
 /// What the process ends with; also a part of `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub(crate) enum Exit {
     Refused = 6,
     /// A port in use, or an interface that does not exist.
     Network = 7,
+    /// The publisher of a stream that played has gone.
+    SourceGone = 8,
+    /// A stream cannot be had any longer, for a reason other than its publisher.
+    Unreachable = 9,
 }
 
 /// The table of exit codes as `--help` prints it.
@@ -40,7 +46,9 @@ Exit codes:
   4  no such stream or group within --wait
   5  no peer could be reached
   6  the name was refused: taken by a newer run, or published by several keys
-  7  the port is in use, or the interface does not exist";
+  7  the port is in use, or the interface does not exist
+  8  the publisher has gone without an end of the stream
+  9  the stream is unreachable: the network, this computer, or what arrives";
 
 /// An error on its way to the user.
 #[derive(Debug)]
@@ -94,6 +102,45 @@ impl Failure {
              longer with --wait"
         );
         Self::new(Exit::NotFound, "stream-not-found", message).with_status("NetStream.Play.StreamNotFound")
+    }
+
+    /// Makes the failure of a stream that is dead.
+    pub(crate) async fn dead(swarm: &Swarm, name: &str, reason: &Reason, patience: Duration) -> Self {
+        let what = words::sentence(reason);
+        let (exit, code, advice) = match reason {
+            Reason::NoSuchStream | Reason::NoReachablePeers { .. } => {
+                return Self::not_found(swarm, name, patience).await;
+            }
+            Reason::PublisherGone => {
+                (Exit::SourceGone, "source-gone", "start it again; with --wait, viewers wait for it")
+            }
+            Reason::NetworkDown | Reason::PartitionedLocal => {
+                (Exit::Unreachable, "unreachable", "check the cable, Wi-Fi and --iface of this computer")
+            }
+            Reason::UdpBlocked => (
+                Exit::Unreachable,
+                "unreachable",
+                "let UDP through the firewalls, on the port that --port fixes",
+            ),
+            Reason::AuthFailures => (
+                Exit::Unreachable,
+                "unreachable",
+                "give the publisher's --group-key, and look who else sends",
+            ),
+            Reason::Overrun => {
+                (Exit::Unreachable, "unreachable", "stop other work on it, or take a larger --playout-delay")
+            }
+            Reason::ExcessLoss => {
+                (Exit::Unreachable, "unreachable", "take a better link, or a larger --playout-delay")
+            }
+            _ => (
+                Exit::Unreachable,
+                "unreachable",
+                "see whether it plays on another host, and on this one again",
+            ),
+        };
+        Self::new(exit, code, format_args!("{name} is dead: {what}: {advice}"))
+            .with_status("NetStream.Multicast.Dead")
     }
 
     /// Makes the failure of a name that means several streams.

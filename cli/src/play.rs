@@ -4,24 +4,28 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clap::Args;
-use swarmcast::{CloseCause, Interrupt, Recorder, SinkConfig, Stopped, StreamKey, SubscribeConfig, Swarm};
+use clap::{Args, ValueEnum};
+use swarmcast::{
+    CloseCause, FallbackPolicy, Interrupt, Recorder, SinkConfig, Stopped, StreamKey, SubscribeConfig, Swarm,
+};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::sleep;
 
-use crate::args::{GroupKeyArgs, NetworkArgs, seconds, stream_key, stream_name};
+use crate::args::{GroupKeyArgs, MulticastArgs, NetworkArgs, hold_down, seconds, stream_key, stream_name};
 use crate::failure::{Exit, Failure};
 use crate::report::{Ended, Line, Reporter, Started};
 use crate::run::{Delivered, HealthTeller, Signals, block_on, spawn, tell_neighbours};
 use crate::status::HealthMeter;
 
 mod data;
+mod telling;
 mod viewer;
 
 use data::{DataWriter, data_failure};
+use telling::Closing;
 use viewer::{Left, Viewer};
 
 /// How long a recording may take to be completed after the user stopped.
@@ -74,14 +78,47 @@ pub(crate) struct PlayArgs {
     /// Key of the publisher, when several use the name
     #[arg(long, value_name = "KEY", value_parser = stream_key)]
     publisher: Option<StreamKey>,
-    /// Wait so long for the stream to be published, without SECONDS for ever [default: 5 seconds]
+    /// Wait so long for the stream to be published; without SECONDS for ever, also for a publisher that has gone to
+    /// come back [default: 5 seconds]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds)]
     wait: Option<Option<Duration>>,
+    #[command(flatten)]
+    multicast: MulticastArgs,
+    /// Who goes over to another path when one fails: multicast, then neighbours, then the publisher, then the URL
+    #[arg(long, value_enum, default_value_t = Fallback::Auto)]
+    fallback: Fallback,
+    /// What is played when nothing else can be had, until it can: a URL or a file that ffmpeg reads
+    #[arg(long, value_name = "URL")]
+    fallback_url: Option<String>,
+    /// How long a better path must deliver cleanly before it is returned to, 0.1 to 3600 seconds
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = hold_down)]
+    hold_down: Duration,
     #[command(flatten)]
     network: NetworkArgs,
     /// Print events and counters as JSON, one object a line
     #[arg(long)]
     json: bool,
+}
+
+/// Who decides on going over to another path.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Fallback {
+    /// The engine, by itself
+    Auto,
+    /// Nobody here: --json tells what a program needs to take over
+    Manual,
+    /// Nobody: multicast and neighbours only
+    Off,
+}
+
+impl From<Fallback> for FallbackPolicy {
+    fn from(fallback: Fallback) -> Self {
+        match fallback {
+            Fallback::Auto => Self::Auto,
+            Fallback::Manual => Self::Manual,
+            Fallback::Off => Self::Off,
+        }
+    }
 }
 
 /// Runs `swarmcast play`.
@@ -108,6 +145,14 @@ async fn play(args: &PlayArgs, reporter: &Arc<Reporter>) -> Result<(), Failure> 
 impl PlayArgs {
     /// Refuses what each flag allows but all together do not.
     fn check(&self) -> Result<(), Failure> {
+        if self.fallback_url.is_some() && self.fallback != Fallback::Auto {
+            let message = "--fallback-url is played by --fallback auto alone: leave --fallback out";
+            return Err(Failure::usage(message));
+        }
+        if self.fallback_url.as_deref().is_some_and(|url| url.is_empty() || url == "-") {
+            let message = "--fallback-url: give a URL or a file, such as http://192.168.1.10/live.m3u8";
+            return Err(Failure::usage(message));
+        }
         let takers = [
             (self.output.as_deref() == Some("-"), "--output -"),
             (self.data.as_deref() == Some("-".as_ref()), "--data -"),
@@ -130,6 +175,20 @@ impl PlayArgs {
         SinkConfig { interrupt: interrupt.clone(), ..sink }
     }
 
+    fn config(&self) -> SubscribeConfig {
+        SubscribeConfig {
+            publisher: self.publisher,
+            playout_delay: Duration::from_millis(self.playout_delay),
+            multicast: self.multicast.multicast,
+            fallback: self.fallback.into(),
+            hold_down: self.hold_down,
+            find_within: self.patience(),
+            waits: self.wait == Some(None),
+            foreign: self.fallback_url.clone(),
+            ..SubscribeConfig::new(&self.name)
+        }
+    }
+
     /// How long the stream is looked for; `None` is for ever.
     fn patience(&self) -> Option<Duration> {
         self.wait.unwrap_or(Some(WAIT))
@@ -144,21 +203,23 @@ async fn watch(
     signals: &mut Signals,
     reporter: &Arc<Reporter>,
 ) -> Result<(), Failure> {
-    let playout_delay = Duration::from_millis(args.playout_delay);
-    let config =
-        SubscribeConfig { publisher: args.publisher, playout_delay, ..SubscribeConfig::new(&args.name) };
-    let subscriber = swarm.subscribe(config).await?;
+    let config = args.config();
+    let playout_delay = config.playout_delay;
+    let mut subscriber = swarm.subscribe(config).await?;
     reporter.tell(Line::Started(Box::new(Started::viewer(swarm, &args.name))), None);
 
     let delivered = Arc::new(Delivered::default());
-    let meter = HealthMeter::new(Instant::now(), Some(playout_delay));
-    let mut health = HealthTeller::new(reporter, swarm, subscriber.counters(), meter, &delivered);
-    let interrupt = Interrupt::new();
-    let sink = args.sink(&interrupt);
+    let meter = HealthMeter::new(swarmcast::now(), Some(playout_delay));
+    let sources = (subscriber.counters(), Some(subscriber.health()));
+    let mut health = HealthTeller::new(reporter, swarm, sources, meter, &delivered);
+    let (interrupt, closing) = (Interrupt::new(), Closing::new(reporter));
+    let recorder = Recorder::new(args.sink(&interrupt));
     let (opened, found) = oneshot::channel();
-    let recorder = Recorder::new(sink);
-    let viewer = Viewer::new(reporter, Arc::clone(&delivered), recorder, data, args.patience(), opened);
+    let viewer = Viewer::new((reporter, &closing), swarm, &delivered, (recorder, data), opened);
     let stopper = subscriber.stopper();
+    if let Some(foreign) = subscriber.foreign_source() {
+        spawn("foreign", move || foreign.run())?;
+    }
     let (done, left) = oneshot::channel();
     spawn("viewer", move || {
         // Nobody waits any more when the user stopped for the second time.
@@ -175,20 +236,22 @@ async fn watch(
         never = health.tell() => match never {},
     };
     let cause = match stopped {
-        Stop::Left(left) => cause_of(left, args, swarm).await?,
+        Stop::Left(left) => cause_of(left, args, swarm).await,
         Stop::Asked(cause) => {
             health.measure().await;
             stopper.stop().await;
             tokio::select! {
-                left = &mut left => { cause_of(left, args, swarm).await?; }
-                () = sleep(FINISH_MAX) => {}
-                () = signals.next() => {}
+                left = &mut left => cause_of(left, args, swarm).await.map(|_| cause),
+                () = sleep(FINISH_MAX) => Ok(cause),
+                () = signals.next() => Ok(cause),
             }
-            cause
         }
     };
     // Only a sink that blocks is still at work by now.
     interrupt.interrupt();
+    // A viewer that left by itself, or is still at work, was not told that the subscription is over.
+    closing.tell(&CloseCause::Local);
+    let cause = cause?;
     let stats = health.measure().await.stats();
     let status = if cause == "ended" { "NetStream.Play.UnpublishNotify" } else { "NetStream.Play.Stop" };
     let ended = Ended::viewer(cause, stats, delivered.written());
@@ -212,9 +275,11 @@ async fn cause_of(
         Left::Closed(CloseCause::Ended) => Ok("ended"),
         Left::Closed(CloseCause::Local) => Ok("local"),
         Left::Closed(CloseCause::Ambiguous { keys }) => Err(Failure::ambiguous(&args.name, &keys)),
+        Left::Closed(CloseCause::Dead(reason)) => {
+            Err(Failure::dead(swarm, &args.name, &reason, args.patience().unwrap_or_default()).await)
+        }
         Left::Closed(_) => Err(Stopped.into()),
         Left::OutputClosed => Ok("output-closed"),
-        Left::NotFound(patience) => Err(Failure::not_found(swarm, &args.name, patience).await),
     }
 }
 

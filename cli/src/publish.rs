@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use swarmcast::{
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::timeout;
 
-use crate::args::{GroupKeyArgs, NetworkArgs, stream_name};
+use crate::args::{GroupKeyArgs, MulticastArgs, NetworkArgs, rate, stream_name};
 use crate::failure::{EXIT_CODES, Exit, Failure};
 use crate::report::{Ended, Line, Reporter, Started};
 use crate::run::{Delivered, HealthTeller, Signals, block_on, spawn, tell_neighbours};
@@ -66,6 +66,14 @@ pub(crate) struct PublishArgs {
     /// ~/.local/state/swarmcast]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    multicast: MulticastArgs,
+    /// Most bits per second on each multicast interface; a stream that needs more is not multicast there
+    #[arg(long, value_name = "RATE", default_value = "50M", value_parser = rate)]
+    multicast_rate_max: u64,
+    /// Most viewers that get all of the stream from here when neither multicast nor neighbours reach them
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    unicast_max: u16,
     #[command(flatten)]
     network: NetworkArgs,
     /// Print events and counters as JSON, one object a line
@@ -140,7 +148,13 @@ async fn start(
         None => StateDir::of_user()?,
     };
     let identity = state.identity(group, &args.name)?;
-    Ok(swarm.publish(PublishConfig::new(&args.name, tracks.to_vec(), identity)).await?)
+    let config = PublishConfig {
+        multicast: args.multicast.multicast,
+        multicast_rate_max: args.multicast_rate_max,
+        unicast_max: args.unicast_max.into(),
+        ..PublishConfig::new(&args.name, tracks.to_vec(), identity)
+    };
+    Ok(swarm.publish(config).await?)
 }
 
 /// What a running publication is told and stopped by.
@@ -165,8 +179,8 @@ async fn send(
     let mut health = HealthTeller::new(
         reporter,
         swarm,
-        publisher.counters(),
-        HealthMeter::new(Instant::now(), None),
+        (publisher.counters(), None),
+        HealthMeter::new(swarmcast::now(), None),
         &delivered,
     );
     if let Some(lines) = data {

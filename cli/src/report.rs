@@ -15,12 +15,14 @@ use tokio::sync::Notify;
 use crate::clock;
 use crate::failure::Failure;
 use crate::run::spawn;
-use crate::status::Health;
+use crate::status::Measured;
 
 mod lines;
+pub(crate) mod words;
 
 pub(crate) use lines::{
-    Counters, Ended, GroupLine, Latest, Line, Started, Stats, StreamLine, TrackLine, Transport,
+    ClosedLine, Counters, Ended, GroupLine, HealthLine, Latest, Line, PathLine, PathVerdictLine, Started,
+    Stats, StreamLine, TrackLine, Transport, VerdictLine,
 };
 
 /// Lines that wait for the reader: a quarter of an hour of health. What comes then is left out, and counted.
@@ -50,7 +52,7 @@ struct Queue {
 #[derive(Debug)]
 enum Message {
     Line(Stamped),
-    Health(Box<Health>),
+    Health(Box<Measured>),
     /// For people alone; programs get the same by an event.
     Text(String),
     /// Everything before was written; the reply is dropped when nobody waits any more.
@@ -94,7 +96,7 @@ impl Reporter {
     }
 
     /// Tells the health of the stream: every second to programs and to a terminal, every five to a log.
-    pub(crate) fn tell_health(&self, health: Health) {
+    pub(crate) fn tell_health(&self, health: Measured) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).put(|| Message::Health(Box::new(health)));
     }
 
@@ -193,7 +195,7 @@ impl Screen {
         Ok(())
     }
 
-    fn show(&mut self, health: &Health, terminal: bool) -> io::Result<()> {
+    fn show(&mut self, health: &Measured, terminal: bool) -> io::Result<()> {
         let mut stderr = io::stderr().lock();
         if terminal {
             self.live_line = true;

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use swarmcast::{Counters, SinkCounts, StreamStats, Swarm};
+use swarmcast::{Counters, HealthWatch, SinkCounts, StreamStats, Swarm};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::report::{Latest, Line, Reporter};
-use crate::status::{Health, HealthMeter};
+use crate::status::{HealthMeter, Look, Measured};
 
 /// Time between two reports of health.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -70,6 +70,8 @@ impl Signals {
 pub(crate) struct HealthTeller {
     meter: HealthMeter,
     counters: Counters,
+    /// None at a publisher.
+    verdicts: Option<HealthWatch>,
     swarm: Swarm,
     delivered: Arc<Delivered>,
     every: Interval,
@@ -79,11 +81,11 @@ pub(crate) struct HealthTeller {
 }
 
 impl HealthTeller {
-    /// Begins now. `delivered` is how far a viewer's thread is.
+    /// Begins now. A viewer has `verdicts`; `delivered` is how far its thread is.
     pub(crate) fn new(
         reporter: &Arc<Reporter>,
         swarm: &Swarm,
-        counters: Counters,
+        (counters, verdicts): (Counters, Option<HealthWatch>),
         meter: HealthMeter,
         delivered: &Arc<Delivered>,
     ) -> Self {
@@ -92,7 +94,17 @@ impl HealthTeller {
         let (swarm, delivered) = (swarm.clone(), Arc::clone(delivered));
         let reporter = Arc::clone(reporter);
         let due = Instant::now() + HEALTH_INTERVAL;
-        Self { meter, counters, swarm, delivered, every, due, reporter, last: StreamStats::default() }
+        Self {
+            meter,
+            counters,
+            verdicts,
+            swarm,
+            delivered,
+            every,
+            due,
+            reporter,
+            last: StreamStats::default(),
+        }
     }
 
     /// Tells health each second, and never returns. Dropping the future loses at most one report.
@@ -109,11 +121,16 @@ impl HealthTeller {
     }
 
     /// Measures once more. Of a stream that is closed already, it knows what was counted last.
-    pub(crate) async fn measure(&mut self) -> Health {
+    pub(crate) async fn measure(&mut self) -> Measured {
         self.look().await;
-        let latest = self.delivered.lock().latest;
-        let rtt = self.swarm.neighbours().iter().map(|neighbour| neighbour.rtt).min();
-        self.meter.measure(Instant::now().into(), self.last, self.swarm.transport(), rtt, latest)
+        let look = Look {
+            counters: self.last,
+            transport: self.swarm.transport(),
+            health: self.verdicts.as_ref().map(HealthWatch::current),
+            rtt: self.swarm.neighbours().iter().map(|neighbour| neighbour.rtt).min(),
+            latest: self.delivered.lock().latest,
+        };
+        self.meter.measure(swarmcast::now(), look)
     }
 
     async fn look(&mut self) {

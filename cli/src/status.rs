@@ -1,153 +1,207 @@
 //! The health of a stream as it is told each second.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use swarmcast::{StreamStats, TransportCounters};
+use swarmcast::{Health, Now, RateMeter, Rates, StreamStats, TransportCounters, Verdict};
 
-use crate::clock;
-use crate::report::{Counters, Latest, Stats, Transport};
+use crate::report::{Counters, HealthLine, Latest, Stats, Transport, words};
 
-/// Counters of one moment, with what follows from them and from those before.
+/// What was read at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Look {
+    pub(crate) counters: StreamStats,
+    pub(crate) transport: TransportCounters,
+    /// None at a publisher.
+    pub(crate) health: Option<Health>,
+    pub(crate) rtt: Option<Duration>,
+    pub(crate) latest: Option<Latest>,
+}
+
+/// A look with what follows from it and from those before.
 #[derive(Clone, Debug)]
-pub(crate) struct Health {
-    at: Duration,
-    counters: StreamStats,
-    transport: TransportCounters,
-    bitrate: u64,
+pub(crate) struct Measured {
+    at: Now,
+    look: Look,
+    rates: Rates,
     playout_delay: Option<Duration>,
-    rtt: Option<Duration>,
-    latest: Option<Latest>,
 }
 
 /// Watches the counters, to know the rate at which they grow.
 #[derive(Debug)]
 pub(crate) struct HealthMeter {
     playout_delay: Option<Duration>,
-    before: (Instant, u64),
-    bitrate: u64,
+    rates: RateMeter,
 }
-
-/// Shortest time over which a rate is measured; the report at the end may come at once after another.
-const RATE_SPAN_MIN: Duration = Duration::from_millis(200);
 
 impl HealthMeter {
     /// Makes a meter for a viewer, or without a playout delay for a publisher, of a stream that starts at `start`.
-    pub(crate) fn new(start: Instant, playout_delay: Option<Duration>) -> Self {
-        Self { playout_delay, before: (start, 0), bitrate: 0 }
+    pub(crate) fn new(start: Now, playout_delay: Option<Duration>) -> Self {
+        Self { playout_delay, rates: RateMeter::new(start) }
     }
 
-    /// Takes the counters of this moment.
-    pub(crate) fn measure(
-        &mut self,
-        at: Instant,
-        counters: StreamStats,
-        transport: TransportCounters,
-        rtt: Option<Duration>,
-        latest: Option<Latest>,
-    ) -> Health {
-        let (since, bytes) = self.before;
-        let span = at.saturating_duration_since(since);
-        if span >= RATE_SPAN_MIN {
-            let grown = counters.access_unit_bytes.saturating_sub(bytes) as f64;
-            self.bitrate = (grown * 8.0 / span.as_secs_f64()) as u64;
-            self.before = (at, counters.access_unit_bytes);
-        }
-        Health {
-            at: clock::monotonic(),
-            counters,
-            transport,
-            bitrate: self.bitrate,
-            playout_delay: self.playout_delay,
-            rtt,
-            latest,
-        }
+    /// Takes a look.
+    pub(crate) fn measure(&mut self, at: Now, look: Look) -> Measured {
+        let rates = self.rates.measure(at, &look.counters);
+        Measured { at, look, rates, playout_delay: self.playout_delay }
     }
 }
 
-impl Health {
+impl Measured {
     /// Returns when it was measured, on `CLOCK_MONOTONIC`.
     pub(crate) fn at(&self) -> Duration {
-        self.at
+        Duration::from_micros(self.at.0)
     }
 
     /// Returns the numbers for programs.
     pub(crate) fn stats(&self) -> Stats {
         Stats {
-            counters: Counters::from(self.counters),
-            transport: Transport::from(self.transport),
-            bitrate: self.bitrate,
+            counters: Counters::from(self.look.counters),
+            transport: Transport::from(self.look.transport),
+            rates: self.rates.into(),
+            health: self.look.health.as_ref().map(HealthLine::from),
+            bitrate: self.bitrate(),
             uplink_ratio: self.uplink_ratio(),
             playout_delay: self.playout_delay.map(|delay| delay.as_secs_f64()),
-            rtt: self.rtt.map(|rtt| rtt.as_secs_f64()),
-            latest: self.latest,
+            rtt: self.look.rtt.map(|rtt| rtt.as_secs_f64()),
+            latest: self.look.latest,
         }
+    }
+
+    fn bitrate(&self) -> u64 {
+        self.rates.access_unit_bytes_per_second * 8
     }
 
     /// Bytes sent for the stream, by bytes of payload received (viewer) or published; 0 while there are none.
     fn uplink_ratio(&self) -> f64 {
-        let c = &self.counters;
-        let sent = c.bytes_pushed_to_peers + c.bytes_requested_by_peers + c.control_bytes_to_peers;
-        let base = match self.playout_delay {
-            Some(_) => c.bytes_pushed_from_peers + c.bytes_requested_from_peers,
-            None => c.access_unit_bytes,
-        };
+        let c = &self.look.counters;
+        let sent = c.bytes_pushed_to_peers
+            + c.bytes_requested_by_peers
+            + c.bytes_sent_to_ip_multicast
+            + c.control_bytes_to_peers;
+        let received =
+            c.bytes_pushed_from_peers + c.bytes_requested_from_peers + c.bytes_received_from_ip_multicast;
+        let base = if self.playout_delay.is_some() { received } else { c.access_unit_bytes };
         if base == 0 { 0.0 } else { sent as f64 / base as f64 }
+    }
+
+    fn write_viewer(&self, f: &mut fmt::Formatter<'_>, delay: Duration) -> fmt::Result {
+        let c = &self.look.counters;
+        if let Some(health) = &self.look.health {
+            write!(f, "{}", words::verdict(health.verdict))?;
+            if health.verdict != Verdict::Joining {
+                write!(f, " by {}", words::path(health.path))?;
+            }
+            write!(f, "  buffer {:.2} s  ", health.buffer.as_secs_f64())?;
+        }
+        write!(f, "{:.2} Mbit/s", self.bitrate() as f64 / 1e6)?;
+        write!(f, "  lost {}  repaired {}  late {}  duplicate {}", c.lost, c.repaired, c.late, c.duplicate)?;
+        write!(f, "  neighbours {}  delay {} ms", c.neighbours, delay.as_millis())?;
+        write!(f, "  uplink {:.2}", self.uplink_ratio())?;
+        match self.look.health.as_ref().and_then(|health| health.reason.as_ref()) {
+            Some(reason) => write!(f, "  ({})", words::sentence(reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn write_publisher(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let c = &self.look.counters;
+        write!(f, "{:.2} Mbit/s  shed {}", self.bitrate() as f64 / 1e6, c.shed)?;
+        write!(f, "  neighbours {}  viewers {}  uplink {:.2}", c.neighbours, c.viewers, self.uplink_ratio())?;
+        if c.reporters == 0 {
+            return Ok(());
+        }
+        let percent = |parts: u32| f64::from(parts) / 100.0;
+        write!(
+            f,
+            "  {} on multicast, lost p50 {:.2} % p95 {:.2} % worst {:.2} %, parity {} %",
+            c.reporters,
+            percent(c.reported_loss_p50),
+            percent(c.reported_loss_p95),
+            percent(c.reported_loss_max),
+            c.parity_percent
+        )
     }
 }
 
-impl fmt::Display for Health {
+impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let c = &self.counters;
-        write!(f, "{:.2} Mbit/s", self.bitrate as f64 / 1e6)?;
-        if let Some(delay) = self.playout_delay {
-            write!(
-                f,
-                "  lost {}  repaired {}  late {}  duplicate {}",
-                c.lost, c.repaired, c.late, c.duplicate
-            )?;
-            write!(f, "  neighbours {}  delay {} ms", c.neighbours, delay.as_millis())?;
-        } else {
-            write!(f, "  shed {}  neighbours {}  viewers {}", c.shed, c.neighbours, c.viewers)?;
+        match self.playout_delay {
+            Some(delay) => self.write_viewer(f, delay),
+            None => self.write_publisher(f),
         }
-        write!(f, "  uplink {:.2}", self.uplink_ratio())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use swarmcast::{ControlPlane, PathKind, PathVerdict, Reason};
+
     use super::*;
 
-    #[test]
-    fn the_rate_is_that_of_the_last_second() {
-        let start = Instant::now();
-        let mut meter = HealthMeter::new(start, None);
-        let none = TransportCounters::default();
-        let of = |bytes| StreamStats { access_unit_bytes: bytes, ..StreamStats::default() };
-        assert_eq!(meter.measure(start + Duration::from_secs(1), of(1_000), none, None, None).bitrate, 8_000);
-        let soon_after = meter.measure(start + Duration::from_millis(1_010), of(1_001), none, None, None);
-        assert_eq!(soon_after.bitrate, 8_000);
-        assert_eq!(meter.measure(start + Duration::from_secs(3), of(1_000), none, None, None).bitrate, 0);
+    fn measured(delay: Option<Duration>, look: Look) -> Measured {
+        HealthMeter::new(Now(0), delay).measure(Now(1_000_000), look)
     }
 
     #[test]
     fn the_uplink_is_measured_against_what_the_role_has() {
         let counters = StreamStats {
-            bytes_pushed_to_peers: 150,
+            bytes_pushed_to_peers: 100,
             bytes_requested_by_peers: 40,
+            bytes_sent_to_ip_multicast: 50,
             control_bytes_to_peers: 10,
-            bytes_pushed_from_peers: 80,
+            bytes_pushed_from_peers: 40,
             bytes_requested_from_peers: 20,
+            bytes_received_from_ip_multicast: 40,
             access_unit_bytes: 50,
             ..StreamStats::default()
         };
-        let ratio = |delay| {
-            HealthMeter::new(Instant::now(), delay)
-                .measure(Instant::now(), counters, TransportCounters::default(), None, None)
-                .stats()
-                .uplink_ratio
-        };
+        let ratio = |delay| measured(delay, Look { counters, ..Look::default() }).uplink_ratio();
         assert_eq!(ratio(None), 4.0);
         assert_eq!(ratio(Some(Duration::from_secs(1))), 2.0);
+    }
+
+    #[test]
+    fn people_read_verdict_path_buffer_and_cause() {
+        let health = Health {
+            verdict: Verdict::Starved,
+            reason: Some(Reason::PublisherGone),
+            path: PathKind::Mesh,
+            multicast: PathVerdict::Silent,
+            mesh: PathVerdict::Silent,
+            unicast: PathVerdict::Off,
+            control_plane: ControlPlane::Up,
+            last_media: None,
+            last_fragment: None,
+            buffer: Duration::from_millis(240),
+            valid_until: Now(2_000_000),
+        };
+        let counters =
+            StreamStats { access_unit_bytes: 1_000_000, lost: 3, neighbours: 4, ..StreamStats::default() };
+        let look = Look { counters, health: Some(health), ..Look::default() };
+        let told = measured(Some(Duration::from_secs(1)), look.clone());
+        assert_eq!(
+            told.to_string(),
+            "starved by mesh  buffer 0.24 s  8.00 Mbit/s  lost 3  repaired 0  late 0  duplicate 0  neighbours 4  \
+             delay 1000 ms  uplink 0.00  (the publisher has stopped answering)"
+        );
+        let programs = serde_json::to_value(told.stats()).unwrap();
+        let health = serde_json::json!({
+            "verdict": "starved", "reason": "publisher-gone", "path": "mesh", "multicast": "silent",
+            "mesh": "silent", "unicast": "off", "control_plane": "up", "buffer": 0.24,
+        });
+        assert_eq!((&programs["health"], &programs["bitrate"]), (&health, &8_000_000.into()));
+    }
+
+    #[test]
+    fn a_publisher_reads_how_its_viewers_fare_once_they_report() {
+        let mut counters = StreamStats { viewers: 7, ..StreamStats::default() };
+        let told = |counters| measured(None, Look { counters, ..Look::default() }).to_string();
+        let quiet = "0.00 Mbit/s  shed 0  neighbours 0  viewers 7  uplink 0.00";
+        assert_eq!(told(counters), quiet);
+        (counters.reporters, counters.reported_loss_p95, counters.reported_loss_max) = (6, 2, 150);
+        counters.parity_percent = 6;
+        let reports = "  6 on multicast, lost p50 0.00 % p95 0.02 % worst 1.50 %, parity 6 %";
+        assert_eq!(told(counters), format!("{quiet}{reports}"));
     }
 }

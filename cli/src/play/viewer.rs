@@ -1,30 +1,30 @@
 //! The thread of a viewer: takes what is delivered, writes it, and tells what happens.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use swarmcast::{
-    CloseCause, Delivery, Event, GapCause, RecordError, Recorded, Recorder, SinkError, Subscriber, TrackId,
+    CloseCause, Delivery, Event, RecordError, Recorded, Recorder, SinkError, Subscriber, Swarm, TrackId,
     TrackKind,
 };
 use tokio::sync::oneshot;
 
 use super::data::{DataWriter, data_failure};
+use super::telling::{Closing, line};
 use crate::clock;
 use crate::failure::Failure;
-use crate::report::{Line, Reporter, TrackLine};
+use crate::report::{Line, Reporter};
 use crate::run::Delivered;
 
 /// Everything a viewer's thread owns.
 pub(super) struct Viewer {
     reporter: Arc<Reporter>,
+    closing: Closing,
+    swarm: Swarm,
     delivered: Arc<Delivered>,
     recorder: Recorder,
     data: Option<DataWriter>,
     data_tracks: Vec<TrackId>,
-    /// When to give up, and after how long that is; `None` once the stream was found, or without a limit.
-    give_up: Option<(Instant, Duration)>,
-    opened: Option<oneshot::Sender<()>>,
+    found: Option<oneshot::Sender<()>>,
     first: bool,
 }
 
@@ -35,28 +35,26 @@ pub(super) enum Left {
     Closed(CloseCause),
     /// Whoever read the output went away.
     OutputClosed,
-    /// There was no such stream for so long.
-    NotFound(Duration),
 }
 
 impl Viewer {
-    /// Makes a viewer. `opened` hears when the stream was found; without that, the viewer gives up after `patience`.
+    /// Makes a viewer. `found` hears when there is something to play.
     pub(super) fn new(
-        reporter: &Arc<Reporter>,
-        delivered: Arc<Delivered>,
-        recorder: Recorder,
-        data: Option<DataWriter>,
-        patience: Option<Duration>,
-        opened: oneshot::Sender<()>,
+        (reporter, closing): (&Arc<Reporter>, &Closing),
+        swarm: &Swarm,
+        delivered: &Arc<Delivered>,
+        (recorder, data): (Recorder, Option<DataWriter>),
+        found: oneshot::Sender<()>,
     ) -> Self {
         Self {
             reporter: Arc::clone(reporter),
-            delivered,
+            closing: closing.clone(),
+            swarm: swarm.clone(),
+            delivered: Arc::clone(delivered),
             recorder,
             data,
             data_tracks: Vec::new(),
-            give_up: patience.map(|patience| (Instant::now() + patience, patience)),
-            opened: Some(opened),
+            found: Some(found),
             first: true,
         }
     }
@@ -67,31 +65,20 @@ impl Viewer {
             if let Some(data) = &mut self.data {
                 data.write_due(swarmcast::now()).map_err(data_failure)?;
             }
-            let event = match self.next_wake() {
+            let next_record = self.data.as_ref().and_then(|data| data.due_in(swarmcast::now()));
+            let event = match next_record {
                 Some(wait) => subscriber.recv_timeout(wait),
                 None => Ok(subscriber.recv()),
             };
             let left = match event {
                 Ok(Some(event)) => self.handle(&event)?,
                 Ok(None) => Some(Left::Closed(CloseCause::Stopped)),
-                Err(_) => self.check_patience(),
+                Err(_) => None,
             };
             if let Some(left) = left {
                 return Ok(left);
             }
         }
-    }
-
-    /// How long the next event may be waited for.
-    fn next_wake(&self) -> Option<Duration> {
-        let data = self.data.as_ref().and_then(|data| data.due_in(swarmcast::now()));
-        let give_up = self.give_up.map(|(at, _)| at.saturating_duration_since(Instant::now()));
-        data.into_iter().chain(give_up).min()
-    }
-
-    fn check_patience(&self) -> Option<Left> {
-        let (at, patience) = self.give_up?;
-        (Instant::now() >= at).then_some(Left::NotFound(patience))
     }
 
     fn handle(&mut self, event: &Event) -> Result<Option<Left>, Failure> {
@@ -119,35 +106,34 @@ impl Viewer {
     }
 
     fn tell(&mut self, event: &Event) {
-        let line = match event {
-            Event::Opened { key, epoch, catalogue } => {
-                self.give_up = None;
+        match event {
+            Event::Opened { catalogue, .. } => {
                 let data = catalogue.tracks.iter().filter(|track| track.kind == TrackKind::Data);
                 self.data_tracks = data.map(|track| track.id).collect();
-                if let Some(opened) = self.opened.take() {
-                    // Nobody listens when no duration was asked for.
-                    let _ = opened.send(());
-                }
-                let tracks = catalogue.tracks.iter().map(TrackLine::from).collect();
-                Line::Opened { key: key.to_string(), epoch: epoch.0, tracks }
+                self.tell_found();
             }
-            Event::Gap { track, from, to, cause } => {
-                let seconds = |time: swarmcast::MediaTime| time.0 as f64 / 1e6;
-                let cause = match cause {
-                    GapCause::Shed => "shed",
-                    _ => "late",
-                };
-                Line::Gap { track: track.map(|id| id.0), from: seconds(*from), to: seconds(*to), cause }
+            Event::Foreign { .. } => {
+                self.data_tracks.clear();
+                self.tell_found();
             }
-            Event::Overrun { access_units } => {
-                let message =
-                    format!("{access_units} access units were dropped: the output takes them too slowly");
-                Line::Warning { code: "overrun", message }
-            }
-            Event::Reset { old, new } => Line::Reset { old: old.0, new: new.0 },
-            _ => return,
-        };
-        self.reporter.tell(line, event.code());
+            Event::Closed(cause) => return self.closing.tell(cause),
+            _ => {}
+        }
+        if let Some(line) = line(event, self.swarm.neighbours().len()) {
+            // Lines that have a code of their own say it there.
+            let own = matches!(
+                line,
+                Line::Verdict(_) | Line::Path(_) | Line::PathDue(_) | Line::ControlPlane { .. }
+            );
+            self.reporter.tell(line, event.code().filter(|_| !own));
+        }
+    }
+
+    fn tell_found(&mut self) {
+        if let Some(found) = self.found.take() {
+            // Nobody listens when no duration was asked for.
+            let _ = found.send(());
+        }
     }
 
     fn tell_first(&mut self, delivery: &Delivery) {

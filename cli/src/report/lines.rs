@@ -1,7 +1,11 @@
 //! The lines themselves: names and units of every field that programs read.
 
 use serde::Serialize;
-use swarmcast::{Publisher, SinkCounts, StreamStats, Swarm, Track, TrackKind, TransportCounters};
+use swarmcast::{
+    Health, Publisher, Rates, SinkCounts, StreamStats, Swarm, Track, TrackKind, TransportCounters,
+};
+
+use super::words::{self, ReasonLine};
 
 /// One report. `event` is its name in snake case.
 #[derive(Debug, Serialize)]
@@ -19,6 +23,20 @@ pub(crate) enum Line {
     Gap { track: Option<u8>, from: f64, to: f64, cause: &'static str },
     /// The publisher was restarted.
     Reset { old: u64, new: u64 },
+    /// The verdict on a viewer's stream changed.
+    Verdict(Box<VerdictLine>),
+    /// Delivery goes over to another path.
+    Path(Box<PathLine>),
+    /// Delivery should go over to another path, and is not.
+    PathDue(Box<PathLine>),
+    /// The state of one path changed.
+    PathVerdict(Box<PathVerdictLine>),
+    /// The services that find peers came or went.
+    ControlPlane { to: &'static str, code: Option<&'static str> },
+    /// What follows comes from the fallback URL.
+    Foreign { tracks: Vec<TrackLine> },
+    /// A viewer's subscription is over; exactly one, before `ended` or `error`.
+    Closed(ClosedLine),
     /// A recording goes on in another file.
     Part { output: String },
     /// A session with a peer came up or went down.
@@ -89,6 +107,54 @@ pub(crate) struct StreamLine {
     pub(crate) tracks: Vec<TrackLine>,
 }
 
+/// Times in seconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct VerdictLine {
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
+    #[serde(flatten)]
+    pub(crate) reason: ReasonLine,
+    pub(crate) code: Option<&'static str>,
+    pub(crate) path: &'static str,
+    pub(crate) last_media_time: Option<f64>,
+    pub(crate) since_last_fragment: Option<f64>,
+    #[serde(skip)]
+    pub(crate) text: Option<String>,
+}
+
+/// Times in seconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct PathLine {
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
+    pub(crate) cause: &'static str,
+    pub(crate) interface: Option<String>,
+    pub(crate) last_media_time: Option<f64>,
+    pub(crate) retry_after: Option<f64>,
+    pub(crate) code: Option<&'static str>,
+    #[serde(skip)]
+    pub(crate) text: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct PathVerdictLine {
+    pub(crate) path: &'static str,
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
+    #[serde(flatten)]
+    pub(crate) reason: ReasonLine,
+    #[serde(skip)]
+    pub(crate) text: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ClosedLine {
+    pub(crate) cause: &'static str,
+    #[serde(flatten)]
+    pub(crate) reason: ReasonLine,
+    pub(crate) code: &'static str,
+}
+
 /// The last counters say how many access units were published, or written by a viewer.
 #[derive(Debug, Serialize)]
 pub(crate) struct Ended {
@@ -105,6 +171,10 @@ pub(crate) struct Stats {
     pub(crate) counters: Counters,
     #[serde(flatten)]
     pub(crate) transport: Transport,
+    #[serde(flatten)]
+    pub(crate) rates: RatesLine,
+    /// None at a publisher.
+    pub(crate) health: Option<HealthLine>,
     /// Bits per second of access units over the last second.
     pub(crate) bitrate: u64,
     /// Bytes sent by bytes of payload received or published.
@@ -159,6 +229,60 @@ counters! {
         fragments_received_from_ip_multicast bytes_sent_to_ip_multicast fragments_sent_to_ip_multicast
         multicast_loss parity_percent reporters reported_loss_p50 reported_loss_p95 reported_loss_max;
     seconds: since_last_fragment distance_to_live_edge
+}
+
+/// What is known of a viewer's stream; `buffer` in seconds.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct HealthLine {
+    verdict: &'static str,
+    #[serde(flatten)]
+    reason: ReasonLine,
+    path: &'static str,
+    multicast: &'static str,
+    mesh: &'static str,
+    unicast: &'static str,
+    control_plane: &'static str,
+    buffer: f64,
+}
+
+impl From<&Health> for HealthLine {
+    fn from(health: &Health) -> Self {
+        Self {
+            verdict: words::verdict(health.verdict),
+            reason: health.reason.as_ref().into(),
+            path: words::path(health.path),
+            multicast: words::path_verdict(health.multicast),
+            mesh: words::path_verdict(health.mesh),
+            unicast: words::path_verdict(health.unicast),
+            control_plane: words::control_plane(health.control_plane),
+            buffer: health.buffer.as_secs_f64(),
+        }
+    }
+}
+
+/// Bytes per second over the last second.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct RatesLine {
+    receive_data_bytes_per_second: u64,
+    receive_data_bytes_per_second_from_ip_multicast: u64,
+    receive_data_bytes_per_second_from_server: u64,
+    receive_control_bytes_per_second: u64,
+    send_data_bytes_per_second: u64,
+    send_control_bytes_per_second: u64,
+}
+
+impl From<Rates> for RatesLine {
+    fn from(rates: Rates) -> Self {
+        Self {
+            receive_data_bytes_per_second: rates.receive_data_bytes_per_second,
+            receive_data_bytes_per_second_from_ip_multicast: rates
+                .receive_data_bytes_per_second_from_ip_multicast,
+            receive_data_bytes_per_second_from_server: rates.receive_data_bytes_per_second_from_server,
+            receive_control_bytes_per_second: rates.receive_control_bytes_per_second,
+            send_data_bytes_per_second: rates.send_data_bytes_per_second,
+            send_control_bytes_per_second: rates.send_control_bytes_per_second,
+        }
+    }
 }
 
 /// UDP payload of the process, over all its sessions ever.
@@ -218,6 +342,10 @@ impl Line {
                 format!("gap: {:.3} s missing on {which} ({cause})", to - from)
             }
             Self::Reset { .. } => "the publisher was restarted".to_owned(),
+            Self::Verdict(line) => return line.text.clone(),
+            Self::Path(line) | Self::PathDue(line) => return line.text.clone(),
+            Self::PathVerdict(line) => return line.text.clone(),
+            Self::Foreign { tracks } => format!("playing the fallback URL: {}", describe(tracks)),
             Self::Part { output } => format!("its tracks differ: the recording goes on in {output}"),
             Self::Warning { message, .. } => format!("warning: {message}"),
             Self::Ended(ended) => {
@@ -228,6 +356,8 @@ impl Line {
             }
             Self::FirstAccessUnit { since_start: None, .. }
             | Self::Stats(_)
+            | Self::ControlPlane { .. }
+            | Self::Closed(_)
             | Self::Neighbour { .. }
             | Self::Group(_)
             | Self::Stream(_)

@@ -13,52 +13,77 @@ fn names(event: &Value) -> BTreeSet<&str> {
     event.as_object().expect("an object").keys().map(String::as_str).collect()
 }
 
+/// What health tells in numbers; the 19 of Flash's `NetStreamMulticastInfo` but one come first.
+const STATS: [&str; 62] = [
+    "bytes_pushed_to_peers",
+    "fragments_pushed_to_peers",
+    "bytes_pushed_from_peers",
+    "fragments_pushed_from_peers",
+    "bytes_requested_by_peers",
+    "fragments_requested_by_peers",
+    "bytes_requested_from_peers",
+    "fragments_requested_from_peers",
+    "bytes_received_from_server",
+    "fragments_received_from_server",
+    "bytes_received_from_ip_multicast",
+    "fragments_received_from_ip_multicast",
+    "receive_control_bytes_per_second",
+    "receive_data_bytes_per_second",
+    "receive_data_bytes_per_second_from_ip_multicast",
+    "receive_data_bytes_per_second_from_server",
+    "send_control_bytes_per_second",
+    "send_data_bytes_per_second",
+    "bytes_sent_to_ip_multicast",
+    "fragments_sent_to_ip_multicast",
+    "control_bytes_to_peers",
+    "control_bytes_from_peers",
+    "access_units",
+    "access_unit_bytes",
+    "lost",
+    "repaired",
+    "repaired_by_parity",
+    "repaired_by_peer",
+    "repaired_by_publisher",
+    "late",
+    "duplicate",
+    "orphan",
+    "replay",
+    "forged",
+    "malformed",
+    "unkept",
+    "shed",
+    "skipped",
+    "overflowed",
+    "multicast_loss",
+    "parity_percent",
+    "reporters",
+    "reported_loss_p50",
+    "reported_loss_p95",
+    "reported_loss_max",
+    "newest",
+    "since_last_fragment",
+    "distance_to_live_edge",
+    "window_bytes",
+    "suppliers",
+    "consumers",
+    "neighbours",
+    "viewers",
+    "udp_bytes_sent",
+    "udp_datagrams_sent",
+    "udp_bytes_received",
+    "udp_datagrams_received",
+    "bitrate",
+    "uplink_ratio",
+    "playout_delay",
+    "latest",
+    "health",
+];
+
 /// Every event that a publisher or a viewer tells has its name, its time, and what its readers count on.
 fn check_schema(events: &[Value]) {
     const STARTED: [&str; 9] =
         ["event", "t", "role", "group", "name", "pid", "endpoint", "ticket", "addresses"];
     const PUBLISHER: [&str; 4] = ["key", "epoch", "epoch_t", "tracks"];
-    const STATS: [&str; 38] = [
-        "bytes_pushed_to_peers",
-        "fragments_pushed_to_peers",
-        "bytes_pushed_from_peers",
-        "fragments_pushed_from_peers",
-        "bytes_requested_by_peers",
-        "fragments_requested_by_peers",
-        "bytes_requested_from_peers",
-        "fragments_requested_from_peers",
-        "control_bytes_to_peers",
-        "control_bytes_from_peers",
-        "access_units",
-        "access_unit_bytes",
-        "lost",
-        "repaired",
-        "late",
-        "duplicate",
-        "orphan",
-        "replay",
-        "forged",
-        "malformed",
-        "unkept",
-        "shed",
-        "skipped",
-        "newest",
-        "since_last_fragment",
-        "distance_to_live_edge",
-        "window_bytes",
-        "suppliers",
-        "consumers",
-        "neighbours",
-        "viewers",
-        "udp_bytes_sent",
-        "udp_datagrams_sent",
-        "udp_bytes_received",
-        "udp_datagrams_received",
-        "bitrate",
-        "uplink_ratio",
-        "playout_delay",
-        "latest",
-    ];
     let mut before = 0.0;
     for event in events {
         let t = event["t"].as_f64().expect("a time");
@@ -73,6 +98,11 @@ fn check_schema(events: &[Value]) {
             "ended" => &[STATS.as_slice(), &["cause", "bytes"]].concat(),
             "gap" => &["track", "from", "to", "cause"],
             "reset" => &["old", "new"],
+            "verdict" => &["from", "to", "reason", "code", "path", "last_media_time", "since_last_fragment"],
+            "path" => &["from", "to", "cause", "interface", "last_media_time", "retry_after", "code"],
+            "path_verdict" => &["path", "from", "to", "reason"],
+            "control_plane" => &["to", "code"],
+            "closed" => &["cause", "reason", "code"],
             "neighbour" => &["peer", "up"],
             "part" => &["output"],
             "error" | "warning" => &["code", "message"],
@@ -81,6 +111,20 @@ fn check_schema(events: &[Value]) {
         let missing: Vec<_> = wanted.iter().filter(|name| !names(event).contains(*name)).collect();
         assert!(missing.is_empty(), "{missing:?} missing in {event}");
     }
+    check_end(events);
+}
+
+/// A viewer that has ended told once that its subscription is over, and nothing of it behind.
+fn check_end(events: &[Value]) {
+    let is = |event: &Value, names: &[&str]| names.iter().any(|name| event["event"] == *name);
+    let viewer = events.iter().any(|event| event["role"] == "viewer");
+    let Some(end) = events.iter().position(|event| is(event, &["ended", "error"])).filter(|_| viewer) else {
+        return;
+    };
+    let closed: Vec<_> = (0..events.len()).filter(|at| is(&events[*at], &["closed"])).collect();
+    assert!(matches!(closed[..], [at] if at < end), "{closed:?} {end}: {events:#?}");
+    let behind = &events[closed[0] + 1..];
+    assert!(!behind.iter().any(|event| is(event, &["verdict", "path", "gap", "opened"])), "{behind:#?}");
 }
 
 /// Returns size and hash of each packet of a track, in order.

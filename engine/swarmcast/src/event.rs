@@ -83,6 +83,18 @@ pub enum Event {
         /// Media time of the last access unit delivered.
         last_media: Option<MediaTime>,
     },
+    /// Delivery should go over to another path, and by [`crate::FallbackPolicy::Manual`] that is left to the caller
+    /// ([`crate::Subscriber::fall`]), or it was refused.
+    PathDue {
+        /// What it comes by.
+        from: PathKind,
+        /// What it should come by.
+        to: PathKind,
+        /// Why.
+        cause: PathCause,
+        /// Media time of the last access unit delivered.
+        last_media: Option<MediaTime>,
+    },
     /// The state of one path changed; delivery may go on by it all the same.
     PathVerdict {
         /// Which path.
@@ -163,6 +175,7 @@ impl Event {
             Self::Closed(cause) => Some(cause.code()),
             Self::AccessUnit(_)
             | Self::Overrun { .. }
+            | Self::PathDue { .. }
             | Self::PathVerdict { .. }
             | Self::ControlPlane { .. }
             | Self::Foreign { .. }

@@ -19,7 +19,6 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct ForeignSource {
     url: String,
-    retries: bool,
     orders: mpsc::Receiver<Order>,
 }
 
@@ -64,20 +63,15 @@ impl ForeignSource {
     fn serve(&self, order: &Order) {
         loop {
             let again_at = Instant::now() + RETRY;
-            let lost = match self.play(order) {
+            let error = match self.play(order) {
                 Stop::Unwanted => return,
-                Stop::Failed { played: true, .. } => None,
-                Stop::Failed { error, .. } => Some(Brought::Lost(Some(error))),
-                Stop::Ended => Some(Brought::Lost(None)),
+                Stop::Failed { played: true, .. } if order.interrupt.wait_until(again_at) => continue,
+                Stop::Failed { error, .. } => Some(error),
+                Stop::Ended => None,
             };
-            if let Some(lost) = lost
-                && (order.brought.blocking_send(lost).is_err() || !self.retries)
-            {
-                return;
-            }
-            if !order.interrupt.wait_until(again_at) {
-                return;
-            }
+            // Nobody wants to know any more when the subscriber was dropped.
+            let _ = order.brought.blocking_send(Brought::Lost(error));
+            return;
         }
     }
 
@@ -141,10 +135,10 @@ impl Drop for Playing {
 }
 
 impl ForeignSwitch {
-    /// Makes a switch for that URL, which is tried again and again while it is wanted if `retries`.
-    pub(crate) fn new(url: String, retries: bool) -> Self {
+    /// Makes a switch for that URL.
+    pub(crate) fn new(url: String) -> Self {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
-        let untaken = Some(ForeignSource { url, retries, orders });
+        let untaken = Some(ForeignSource { url, orders });
         Self { orders: Some(sender), untaken, playing: None }
     }
 

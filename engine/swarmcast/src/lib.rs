@@ -52,6 +52,7 @@ mod counters;
 mod event;
 mod foreign;
 mod group;
+mod health;
 mod identity;
 mod media_clock;
 mod publish;
@@ -86,6 +87,7 @@ pub use counters::Counters;
 pub use event::{CloseCause, Delivery, Event};
 pub use foreign::ForeignSource;
 pub use group::{Group, GroupKeyError};
+pub use health::HealthWatch;
 pub use identity::{Identity, IdentityError, StateDir, parse_stream_key};
 pub use publish::{
     DATA_BYTES_MAX, DataError, FeedError, PublishConfig, PublishError, Publisher, SendError, Sender,

@@ -8,6 +8,8 @@ use swarmcast_core::stats::StreamStats;
 /// Bytes a second between two looks at the counters of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
+    /// Payload of access units delivered or published.
+    pub access_unit_bytes_per_second: u64,
     /// Fragment payload received by all paths.
     pub receive_data_bytes_per_second: u64,
     /// Fragment payload received by IP multicast.
@@ -50,6 +52,7 @@ impl RateMeter {
             (bytes as f64 / span.as_secs_f64()) as u64
         };
         self.rates = Rates {
+            access_unit_bytes_per_second: grown(|c| c.access_unit_bytes),
             receive_data_bytes_per_second: grown(received),
             receive_data_bytes_per_second_from_ip_multicast: grown(|c| c.bytes_received_from_ip_multicast),
             receive_data_bytes_per_second_from_server: grown(|c| c.bytes_received_from_server),
@@ -79,6 +82,7 @@ mod tests {
     fn rates_are_those_since_the_look_before() {
         let mut meter = RateMeter::new(Now(1_000_000));
         let mut counters = StreamStats {
+            access_unit_bytes: 450,
             bytes_pushed_from_peers: 500,
             bytes_requested_from_peers: 300,
             bytes_received_from_server: 300,
@@ -92,6 +96,7 @@ mod tests {
         };
         let first = meter.measure(Now(1_500_000), &counters);
         let expected = Rates {
+            access_unit_bytes_per_second: 900,
             receive_data_bytes_per_second: 2_000,
             receive_data_bytes_per_second_from_ip_multicast: 400,
             receive_data_bytes_per_second_from_server: 600,

@@ -14,6 +14,7 @@ use crate::Stopped;
 use crate::counters::Counters;
 use crate::event::Event;
 use crate::foreign::{ForeignSource, ForeignSwitch};
+use crate::health::HealthWatch;
 
 mod blocking;
 mod reading;
@@ -162,7 +163,7 @@ impl Subscriber {
         let subscription =
             node.subscribe(config.subscription()).await.map_err(|_| SubscribeError::Stopped)?;
         let counters = Counters::new(node.clone(), subscription.stream());
-        let foreign = config.foreign.map(|url| ForeignSwitch::new(url, config.waits)).unwrap_or_default();
+        let foreign = config.foreign.map(ForeignSwitch::new).unwrap_or_default();
         let reading = Reading::new(foreign.exists());
         Ok(Self { subscription: Arc::new(subscription), counters, reading, foreign, plays: None })
     }
@@ -227,6 +228,11 @@ impl Subscriber {
     /// Returns a way to end the subscription from elsewhere.
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::downgrade(&self.subscription))
+    }
+
+    /// Returns the health of the subscription, which can be read and watched from elsewhere.
+    pub fn health(&self) -> HealthWatch {
+        HealthWatch::new(self.subscription.health())
     }
 
     /// Returns the counters, which can be read from elsewhere.

@@ -9,7 +9,7 @@ fn clip() -> String {
 
 #[tokio::test]
 async fn it_plays_from_a_random_access_point_until_it_is_stopped_and_again_when_asked() {
-    let mut switch = ForeignSwitch::new(clip(), false);
+    let mut switch = ForeignSwitch::new(clip());
     let source = switch.take().unwrap();
     assert!(switch.take().is_none());
     let running = thread::spawn(move || source.run());
@@ -26,7 +26,7 @@ async fn it_plays_from_a_random_access_point_until_it_is_stopped_and_again_when_
 
 #[tokio::test]
 async fn a_url_that_cannot_be_opened_is_told_with_its_cause() {
-    let mut switch = ForeignSwitch::new("none.ts".to_owned(), false);
+    let mut switch = ForeignSwitch::new("none.ts".to_owned());
     let source = switch.take().unwrap();
     thread::spawn(move || source.run());
     switch.start();
@@ -36,22 +36,8 @@ async fn a_url_that_cannot_be_opened_is_told_with_its_cause() {
 }
 
 #[tokio::test]
-async fn a_url_that_is_retried_is_tried_until_it_opens() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("later.mkv");
-    let mut switch = ForeignSwitch::new(path.to_string_lossy().into_owned(), true);
-    let source = switch.take().unwrap();
-    thread::spawn(move || source.run());
-    switch.start();
-    assert!(matches!(switch.next().await, Some(Brought::Lost(_))));
-    std::fs::copy(clip(), &path).unwrap();
-    while let Some(Brought::Lost(_)) = switch.next().await {}
-    assert!(matches!(switch.next().await, Some(Brought::Unit(_))));
-}
-
-#[tokio::test]
 async fn without_a_thread_nothing_comes_of_it() {
-    let mut switch = ForeignSwitch::new(clip(), false);
+    let mut switch = ForeignSwitch::new(clip());
     switch.start();
     assert!(switch.next().await.is_none());
 }

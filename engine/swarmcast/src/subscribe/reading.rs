@@ -151,6 +151,9 @@ impl Reading {
                 self.tell(Event::Path { from, to, cause, last_media });
                 self.change_path(to)
             }
+            CoreEvent::PathDue { from, to, cause, last_media, .. } => {
+                self.tell(Event::PathDue { from, to, cause, last_media })
+            }
             CoreEvent::PathVerdict { path, from, to, reason, .. } => {
                 self.tell(Event::PathVerdict { path, from, to, reason })
             }

@@ -203,20 +203,21 @@ fn a_foreign_source_that_fails_is_told_once_to_the_node_and_to_the_caller() {
     let lost = || Foreign(Brought::Lost(None));
     assert_eq!(read(vec![opened(), fall(), lost(), ForeignGone, Node(dead())]), "op<L-d.");
     assert_eq!(read(vec![opened(), fall(), ForeignGone, Node(dead())]), "op<L-d.", "nobody runs it");
-    // One that is tried again plays later; the swarm is let in at a random-access point in between.
+    // One that played is followed by the swarm at a random-access point, and may be asked to play once more.
     let handed = vec![
         opened(),
         fall(),
         play(),
         foreign_unit(VIDEO, true),
         lost(),
+        ForeignGone,
         unit(VIDEO, false),
         unit(VIDEO, true),
         fall(),
         play(),
         foreign_unit(VIDEO, true),
     ];
-    assert_eq!(read(handed), "op<F+sUL-osu>p<F+sU");
+    assert_eq!(read(handed), "op<F+sUL-osup<F+sU");
 }
 
 #[test]
