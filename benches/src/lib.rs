@@ -1,5 +1,6 @@
 //! Criterion benches, one file per stage of the path: cut, seal, parse, verify header, verify shard, window, have-map,
-//! open, and node, which is all of them together. Each file says what it isolates.
+//! open, node, which is all of them together, and multicast loopback, which is the sockets alone. Each file says what
+//! it isolates.
 //!
 //! `cargo bench -p swarmcast-benches` runs them all, about two minutes; `--bench verify_shard` runs one.
 

@@ -20,6 +20,8 @@
 //! ```
 
 mod address;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod clock;
 mod congestion;
 mod control;
@@ -31,8 +33,6 @@ mod health;
 mod hello;
 mod interfaces;
 mod multicast;
-#[cfg(test)]
-mod namespace;
 mod peers;
 mod playout;
 mod probe;
@@ -40,6 +40,8 @@ mod publish;
 mod session;
 mod sessions;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::collections::BTreeMap;

@@ -145,7 +145,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::namespace::Namespace;
+    use crate::tests::namespace::Namespace;
 
     const PEER: PeerId = PeerId([7; 32]);
 

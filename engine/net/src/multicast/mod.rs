@@ -1,7 +1,8 @@
 //! IP multicast: the groups of each channel on every interface, and which interfaces there are.
 //!
-//! Sockets are those of [`socket2`] and [`nix`], both of which the node has anyway: `nix` alone offers runs of datagrams
-//! in both directions from several buffers without a copy, the count of what the system dropped, and no line of `unsafe`.
+//! Sockets are those of [`socket2`] and [`nix`], both of which the node has anyway: `nix` alone offers runs of
+//! datagrams in both directions from several buffers without a copy, the count of what the system dropped, and no line
+//! of `unsafe`.
 
 mod changes;
 mod receive;
@@ -180,7 +181,8 @@ impl Multicast {
         self.open.get(&path).map(|path| path.sender.credit())
     }
 
-    /// Sends datagrams by a path. What the socket does not take now is kept, and `Writable` tells when all of it is gone.
+    /// Sends datagrams by a path. What the socket does not take now is kept, and `Writable` tells when all of it is
+    /// gone.
     pub(crate) fn send(&mut self, path: PathId, datagrams: &mut Vec<Bytes>) {
         if let Some(open) = self.open.get_mut(&path)
             && !open.sender.send(datagrams)

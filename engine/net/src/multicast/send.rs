@@ -29,7 +29,7 @@ pub(super) struct Sender {
     socket: Arc<UdpSocket>,
     local: SocketAddr,
     /// Whether the system cuts runs into datagrams (`UDP_SEGMENT`), as far as is known.
-    segments: bool,
+    runs: bool,
     unsent: VecDeque<Bytes>,
     transport: TransportCounters,
 }
@@ -39,7 +39,7 @@ impl Sender {
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let transport = TransportCounters::default();
-        Ok(Self { socket: Arc::new(socket), local, segments: true, unsent: VecDeque::new(), transport })
+        Ok(Self { socket: Arc::new(socket), local, runs: true, unsent: VecDeque::new(), transport })
     }
 
     /// Returns the address that others see as the source.
@@ -61,7 +61,7 @@ impl Sender {
     /// Sends what waits. Returns whether all is gone.
     pub(super) fn flush(&mut self) -> bool {
         while !self.unsent.is_empty() {
-            let run = if self.segments { run_length(self.unsent.iter().map(Bytes::len)) } else { 1 };
+            let run = if self.runs { run_length(self.unsent.iter().map(Bytes::len)) } else { 1 };
             match self.send_run(run) {
                 Ok(bytes) => {
                     self.transport.add_multicast_sent(bytes as u64, run as u64);
@@ -69,7 +69,7 @@ impl Sender {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if run > 1 && refuses_runs(&error) => self.segments = false,
+                Err(error) if run > 1 && refuses_runs(&error) => self.runs = false,
                 Err(_) => {
                     self.transport.multicast_datagrams_refused += run as u64;
                     self.unsent.drain(..run);

@@ -6,7 +6,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::time::timeout;
 
 use super::*;
-use crate::namespace::{self, Namespace};
+use crate::tests::namespace::{self, Namespace};
 
 /// Longest wait for anything that must happen.
 const WAIT_MAX: Duration = Duration::from_secs(10);

@@ -54,8 +54,8 @@ impl Namespace {
     }
 }
 
-/// Makes two namespaces with wires between them. On wire 0 both ends are `eth0`, with 10.9.0.1 and fd09:0::1 in the first
-/// namespace and .2 and ::2 in the second; wire 1 is `eth1`, with 10.9.1.1 and fd09:1::1, and so on.
+/// Makes two namespaces with wires between them. On wire 0 both ends are `eth0`, with 10.9.0.1 and fd09:0::1 in the
+/// first namespace and .2 and ::2 in the second; wire 1 is `eth1`, with 10.9.1.1 and fd09:1::1, and so on.
 pub(crate) fn pair(wires: u8) -> Option<[Namespace; 2]> {
     let pair = [Namespace::new()?, Namespace::new()?];
     for wire in 0..wires {

@@ -1,0 +1,65 @@
+//! What benches need of this crate's inside.
+
+use std::io;
+
+use bytes::Bytes;
+use swarmcast_core::ids::{ChannelId, PathId};
+use swarmcast_core::multicast::MulticastGroup;
+use swarmcast_core::node::Input;
+
+use crate::multicast::{Multicast, MulticastEvent};
+use crate::sessions::PathIds;
+
+/// Two nodes' multicast on loopback, without the nodes.
+pub struct MulticastPair {
+    sender: (Multicast, PathId),
+    receiver: Multicast,
+}
+
+impl std::fmt::Debug for MulticastPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MulticastPair").finish_non_exhaustive()
+    }
+}
+
+impl MulticastPair {
+    /// Joins both to a group. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] when loopback carries no multicast.
+    pub async fn new(group: MulticastGroup) -> io::Result<Self> {
+        let (sender, path) = joined(group).await?;
+        let (receiver, _) = joined(group).await?;
+        Ok(Self { sender: (sender, path), receiver })
+    }
+
+    /// Carries datagrams across, at most as many as the sockets' buffers hold, and returns how many bytes arrived;
+    /// those that the system dropped are not waited for.
+    pub async fn carry(&mut self, datagrams: &[Bytes]) -> usize {
+        let (multicast, path) = &mut self.sender;
+        multicast.send(*path, &mut datagrams.to_vec());
+        while multicast.credit(*path) == Some(0) {
+            multicast.next().await;
+        }
+        let (mut bytes, mut count) = (0, 0);
+        while count < datagrams.len() as u64 {
+            if let MulticastEvent::Received { datagrams, overflow, .. } = self.receiver.next().await {
+                bytes += datagrams.iter().map(|(_, datagram)| datagram.len()).sum::<usize>();
+                count += datagrams.len() as u64 + overflow;
+            }
+        }
+        bytes
+    }
+}
+
+async fn joined(group: MulticastGroup) -> io::Result<(Multicast, PathId)> {
+    let mut multicast = Multicast::new(vec!["lo".to_owned()], PathIds::default());
+    multicast.open(ChannelId(0), vec![group]);
+    // Whether the network is up is told before.
+    for _ in 0..2 {
+        if let MulticastEvent::Told(Input::MulticastUp { path, .. }) = multicast.next().await {
+            return Ok((multicast, path));
+        }
+    }
+    Err(io::ErrorKind::Unsupported.into())
+}
