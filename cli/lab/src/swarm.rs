@@ -68,6 +68,8 @@ pub struct Swarm<'a> {
     binary: PathBuf,
     directory: PathBuf,
     started: AtomicU32,
+    /// Words that every member gets.
+    words: &'static [&'static str],
 }
 
 /// What becomes of what a viewer receives.
@@ -130,7 +132,16 @@ impl<'a> Swarm<'a> {
     /// # Errors
     /// There is no binary, or the directory cannot be made.
     pub fn new(lab: &Lab, network: &'a Network, name: &str) -> Result<Self> {
-        Ok(Self { network, binary: binary()?, directory: lab.scratch(name)?, started: AtomicU32::new(0) })
+        let (binary, directory) = (binary()?, lab.scratch(name)?);
+        Ok(Self { network, binary, directory, started: AtomicU32::new(0), words: &[] })
+    }
+
+    /// As [`Swarm::new`], for a swarm that has its mesh and no multicast.
+    ///
+    /// # Errors
+    /// As [`Swarm::new`].
+    pub fn without_multicast(lab: &Lab, network: &'a Network, name: &str) -> Result<Self> {
+        Ok(Self { words: &["--multicast", "off"], ..Self::new(lab, network, name)? })
     }
 
     /// The network.
@@ -246,7 +257,7 @@ impl<'a> Swarm<'a> {
 
     fn command(&self, index: usize, role: &str) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args([role, "--group", GROUP, "--json"]);
+        command.args([role, "--group", GROUP, "--json"]).args(self.words);
         // Hosts share this machine's files, but not their keys.
         command.env("XDG_STATE_HOME", self.directory.join(format!("state{index}")));
         command

@@ -61,7 +61,7 @@ fn attack(lab: &Lab, report: &mut Report, program: &Path, (script, counters): (&
     let clip = Clip::STANDARD.file(lab)?;
     let source = Source::read(&clip)?;
     let network = Network::bridged(lab, VIEWERS.end)?;
-    let swarm = Swarm::new(lab, &network, "attack")?;
+    let swarm = Swarm::without_multicast(lab, &network, "attack")?;
     let mut publisher = swarm.publish_loop(0, &clip)?;
     let liar = spawn(&network, program, script, &publisher)?;
     let started = liar.wait_event("started", PATIENCE)?;

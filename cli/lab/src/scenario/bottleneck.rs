@@ -21,7 +21,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let source = Source::read(&clip)?;
     let network = Network::bridged(lab, 2)?;
     network.host(0).limit_egress(LINK)?;
-    let swarm = Swarm::new(lab, &network, "bottleneck")?;
+    let swarm = Swarm::without_multicast(lab, &network, "bottleneck")?;
     let publisher = swarm.publish_loop(0, &clip)?;
     let viewers = swarm.watch_all(1..2, &Watch::recording())?;
     let rival = TcpFlow::start(network.host(0), network.host(1))?;

@@ -29,7 +29,7 @@ fn lose_the_busiest(lab: &Lab, report: &mut Report, signal: Signal) -> Result<()
     let clip = Clip::STANDARD.file(lab)?;
     let source = Source::read(&clip)?;
     let network = Network::bridged(lab, VIEWERS + 1)?;
-    let swarm = Swarm::new(lab, &network, "churn")?;
+    let swarm = Swarm::without_multicast(lab, &network, "churn")?;
     let _publisher = swarm.publish_loop(0, &clip)?;
     let viewers = swarm.watch_all(1..VIEWERS + 1, &Watch::recording())?;
     let all = || -> Result<Vec<Snapshot>> { viewers.iter().map(|viewer| viewer.member.snapshot()).collect() };

@@ -22,7 +22,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let source = Source::read(&clip)?;
     let line = LinkProfile { delay: DELAY, loss: 0.01, ..LinkProfile::default() };
     let network = Network::switched(lab, 2, line)?;
-    let swarm = Swarm::new(lab, &network, "distance")?;
+    let swarm = Swarm::without_multicast(lab, &network, "distance")?;
     let _publisher = swarm.publish_loop(0, &clip)?;
     let viewers = swarm.watch_all(1..2, &Watch::recording())?;
     let_run(span(report, 12, 60));

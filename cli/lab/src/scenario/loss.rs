@@ -54,7 +54,7 @@ fn comparisons(lab: &Lab, percent: f64, delay: Duration, time: Duration) -> Resu
     for host in network.hosts() {
         host.set_ingress_faults(&Faults::loss(percent))?;
     }
-    let swarm = Swarm::new(lab, &network, "loss")?;
+    let swarm = Swarm::without_multicast(lab, &network, "loss")?;
     let _publisher = swarm.publish_loop(0, &clip)?;
     let watch = Watch { playout_delay: delay, ..Watch::recording() };
     let viewers = swarm.watch_all(1..VIEWERS + 1, &watch)?;

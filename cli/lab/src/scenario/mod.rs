@@ -59,6 +59,7 @@ pub const SCENARIOS: &[Scenario] = &[
     untested("fault-origin", "only the origin can be reached", fault::origin::run),
     untested("fault-foreign", "everything blocked: the caller's own URL", fault::foreign::run),
     untested("fault-local", "faults of the viewer's own side", fault::local::run),
+    untested("fault-overrun", "a viewer too slow for its receive buffers", fault::overrun::run),
     untested("fault-loss", "loss, bursts, duplicates, reordering", fault::loss::run),
     untested("fault-forgery", "lies multicast without the key", fault::forgery::run),
     untested("multicast-cost", "processor time and bytes by number of viewers", fault::cost::run),

@@ -64,7 +64,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     for case in CASES.iter().filter(|case| full || case.clip == Clip::SLOW || case.clip == Clip::STANDARD) {
         report.enter_case(case.name);
         let network = Network::bridged(lab, 2)?;
-        let swarm = Swarm::new(lab, &network, "overhead")?;
+        let swarm = Swarm::without_multicast(lab, &network, "overhead")?;
         let publisher = swarm.publish_loop(0, &case.clip.file(lab)?)?;
         let _viewers = swarm.watch_all(1..2, &Watch::default())?;
         // The viewer is behind the live edge when it joins, and catches up faster than the stream runs.

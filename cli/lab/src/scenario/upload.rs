@@ -23,7 +23,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let clip = Clip::STANDARD.file(lab)?;
     let bitrate = Source::read(&clip)?.bitrate();
     let network = Network::bridged(lab, VIEWERS + 1)?;
-    let swarm = Swarm::new(lab, &network, "upload")?;
+    let swarm = Swarm::without_multicast(lab, &network, "upload")?;
     let publisher = swarm.publish_loop(0, &clip)?;
     let viewers = swarm.watch_all(1..VIEWERS + 1, &Watch::default())?;
     // The mesh settles: who pushes to whom is decided anew for a few seconds.

@@ -65,7 +65,9 @@ impl Outcome {
         self.closed += closed_well(&scene.viewers, "dead", Some("publisher-gone"), 8);
         for viewer in &scene.viewers {
             let verdicts = moment.all(viewer, "verdict");
-            let order: Vec<_> = verdicts.iter().filter_map(|event| event.text("to")).collect();
+            let mut order: Vec<_> = verdicts.iter().filter_map(|event| event.text("to")).collect();
+            // A reason that becomes known is told as the same verdict once more.
+            order.dedup();
             self.in_order += usize::from(order == ["starved", "dead"]);
         }
         Ok(())

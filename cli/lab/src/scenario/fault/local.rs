@@ -9,7 +9,7 @@ use super::{Moment, Scene, add_all, add_none, add_time, closed_well, recorded};
 use crate::faults::{Blocked, Faults};
 use crate::lab::Lab;
 use crate::network::Network;
-use crate::report::{Goal, Report, Unit};
+use crate::report::Report;
 use crate::swarm::{Swarm, Viewer, Watch};
 
 /// Seconds until the stream is dead for a viewer in mid-stream, and for one that never found it (`--wait` is 5 s by
@@ -74,16 +74,14 @@ pub(in crate::scenario) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         add_time(report, "closed behind the fault", moment.seconds(closed.as_ref()), limit);
         add_dead(report, moment, viewer, reason, code);
     }
-    report.enter_case("process stopped for 3 s: overrun");
-    let live = continued.verdict(overrunning, "live", RECOVERED);
-    add_time(report, "live behind the stop", continued.seconds(live.as_ref()), RECOVERED);
-    add_none(report, "verdicts with another reason than overrun", not_local(moment, overrunning));
+    report.enter_case("process stopped for 3 s");
+    let live = continued.recovered(overrunning, moment, RECOVERED);
+    add_time(report, "live behind the stop", live, RECOVERED);
+    add_none(report, "verdicts with another reason than overrun", moment.not_local(overrunning));
     add_none(report, "subscriptions closed", moment.all(overrunning, "closed").len());
-    let overflowed = overrunning.member.snapshot()?.stats.number("overflowed").unwrap_or(f64::NAN);
-    report.add("datagrams told as overflowed", overflowed, Unit::Count, Goal::None);
     report.enter_case("process starved for 200 and 500 ms");
     let starved = &scene.viewers[STARVED - 1];
-    add_none(report, "verdicts with another reason than overrun", not_local(moment, starved));
+    add_none(report, "verdicts with another reason than overrun", moment.not_local(starved));
     add_none(report, "times dead", moment.all(starved, "closed").len());
     add_none(report, "access units missing", recorded(starved, &scene.source)?.missing());
     Ok(())
@@ -109,10 +107,4 @@ fn add_dead(report: &mut Report, moment: Moment, viewer: &Viewer, reason: &str, 
     let told = verdicts.iter().chain(&closed);
     let blames = told.filter(|event| event.text("reason") == Some("publisher-gone")).count();
     add_none(report, "times that the source was blamed", blames);
-}
-
-/// Verdicts that tell a reason, and not that this process was too slow.
-fn not_local(moment: Moment, viewer: &Viewer) -> usize {
-    let verdicts = moment.all(viewer, "verdict");
-    verdicts.iter().filter(|event| event.text("reason").is_some_and(|reason| reason != "overrun")).count()
 }

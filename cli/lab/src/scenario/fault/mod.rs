@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{let_run, ranks};
 use crate::clip::Clip;
@@ -11,6 +11,7 @@ use crate::compare::{Comparison, Source};
 use crate::event::Event;
 use crate::lab::Lab;
 use crate::network::Network;
+use crate::output::Line;
 use crate::process::Process;
 use crate::report::{Goal, Report, Unit};
 use crate::swarm::{PATIENCE, Publisher, Swarm, Viewer, Watch};
@@ -24,6 +25,7 @@ pub(super) mod local;
 pub(super) mod loss;
 pub(super) mod multicast;
 pub(super) mod origin;
+pub(super) mod overrun;
 pub(super) mod restart;
 pub(super) mod sessions;
 pub(super) mod silence;
@@ -88,13 +90,17 @@ fn recorded(viewer: &Viewer, source: &Source) -> Result<Comparison> {
 
 /// Waits until a viewer says that it gets the stream by multicast.
 fn settle(viewer: &Viewer) -> Result<()> {
-    let by_multicast = |stats: &Event| {
-        stats.text("health/path") == Some("multicast")
-            && stats.text("health/multicast") == Some("delivering")
-            && stats.text("health/verdict") == Some("live")
-    };
     let process = &viewer.member.process;
-    process.wait_event_where("stats", PATIENCE, by_multicast).context("it never gets multicast").map(drop)
+    let by_multicast = |line: &Line| {
+        let event = line.event.as_ref()?;
+        let told = match event.name() {
+            "path" => event.text("to"),
+            "verdict" => event.text("path").filter(|_| event.text("to") == Some("live")),
+            _ => None,
+        };
+        (told == Some("multicast")).then_some(())
+    };
+    process.wait_line("stream by multicast", PATIENCE, by_multicast)
 }
 
 /// Words that name the group by its address.
@@ -142,6 +148,15 @@ impl Moment {
         self.event(&viewer.member.process, "path", limit, wanted)
     }
 
+    /// Seconds from here until the viewer says that it plays; none if it has said nothing else since `fault`.
+    fn recovered(self, viewer: &Viewer, fault: Self, limit: f64) -> f64 {
+        let last = fault.all(viewer, "verdict").pop();
+        match last.as_ref().and_then(|event| event.text("to")) {
+            None | Some("live" | "degraded") => last.map_or(0.0, |event| (event.t() - self.t).max(0.0)),
+            Some(_) => self.seconds(self.verdict(viewer, "live", limit).as_ref()),
+        }
+    }
+
     /// Seconds from here to the event; without one, for ever.
     fn seconds(self, event: Option<&Event>) -> f64 {
         event.map_or(f64::INFINITY, |event| event.t() - self.t)
@@ -152,6 +167,12 @@ impl Moment {
         let mut events = viewer.member.process.events(name);
         events.retain(|event| event.t() >= self.t);
         events
+    }
+
+    /// Verdicts from here on that tell a reason, and not that the viewer's own process was too slow.
+    fn not_local(self, viewer: &Viewer) -> usize {
+        let other = |event: &&Event| event.text("reason").is_some_and(|reason| reason != "overrun");
+        self.all(viewer, "verdict").iter().filter(other).count()
     }
 
     /// Verdicts from here on that alarm: the stream is said to be starved or dead.
