@@ -8,7 +8,8 @@ use super::{PathVerdict, Reason};
 use crate::ids::{BlockId, Now};
 
 /// Bounds of the time without media after which a path is quiet: twice its longest gap of late. Three pictures at 30 a
-/// second are overdue at 100 ms; a source that makes nothing for 200 ms is said to pause, so no gap needs more than 250.
+/// second are overdue at 100 ms; a source that makes nothing for 200 ms is said to pause, so no gap needs more than
+/// 250.
 const QUIET: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(250));
 /// Time without beacons or have-maps after which a path that rests is quiet: four beacons.
 pub(crate) const SIGN_QUIET: Duration = Duration::from_secs(1);

@@ -19,7 +19,7 @@ use crate::node::{ProbeOutcome, Subscription};
 
 /// Time over which viewers that starve together spread their probes of the publisher.
 const PROBE_SPREAD: Duration = Duration::from_millis(200);
-/// Time between two probes of one silence: an outcome takes up to a second, and two of them fit before a stream is dead.
+/// Time between two probes of one silence: an outcome takes up to a second, and two fit in before a stream is dead.
 const PROBE_PERIOD: Duration = Duration::from_secs(2);
 /// Time after which a stream that is looked for and does not open is probed for.
 const PROBE_JOINING: Duration = Duration::from_secs(1);

@@ -56,18 +56,17 @@ impl Event {
 
 /// Only media makes a path deliver. A path that never brought anything cannot fall silent: that it stays in `Joining`
 /// says all that is known.
+#[rustfmt::skip]
 const TABLE: [[PathVerdict; 10]; 7] = {
     use PathVerdict::{Delivering, Joining, Lossy, Off, Refused, Silent, Standby};
-    #[rustfmt::skip]
-    let table = [
-        // Asked     Beacon      Media       Silence  Loss     Clean       Rest     Refusal  Gone     Release
-        [Joining,    Off,        Off,        Off,     Off,     Off,        Off,     Off,     Off,     Off], // Off
-        [Joining,    Standby,    Delivering, Joining, Joining, Joining,    Joining, Refused, Joining, Off], // Joining
-        [Standby,    Standby,    Delivering, Silent,  Standby, Standby,    Standby, Refused, Joining, Off], // Standby
-        [Delivering, Delivering, Delivering, Silent,  Lossy,   Delivering, Standby, Refused, Joining, Off], // Delivering
-        [Silent,     Standby,    Delivering, Silent,  Silent,  Silent,     Standby, Refused, Joining, Off], // Silent
-        [Lossy,      Lossy,      Lossy,      Silent,  Lossy,   Delivering, Standby, Refused, Joining, Off], // Lossy
-        [Joining,    Refused,    Delivering, Refused, Refused, Refused,    Refused, Refused, Refused, Off], // Refused
-    ];
-    table
+    [
+    // Asked     Beacon      Media       Silence  Loss     Clean       Rest     Refusal  Gone     Release
+    [Joining,    Off,        Off,        Off,     Off,     Off,        Off,     Off,     Off,     Off], // Off
+    [Joining,    Standby,    Delivering, Joining, Joining, Joining,    Joining, Refused, Joining, Off], // Joining
+    [Standby,    Standby,    Delivering, Silent,  Standby, Standby,    Standby, Refused, Joining, Off], // Standby
+    [Delivering, Delivering, Delivering, Silent,  Lossy,   Delivering, Standby, Refused, Joining, Off], // Delivering
+    [Silent,     Standby,    Delivering, Silent,  Silent,  Silent,     Standby, Refused, Joining, Off], // Silent
+    [Lossy,      Lossy,      Lossy,      Silent,  Lossy,   Delivering, Standby, Refused, Joining, Off], // Lossy
+    [Joining,    Refused,    Delivering, Refused, Refused, Refused,    Refused, Refused, Refused, Off], // Refused
+    ]
 };

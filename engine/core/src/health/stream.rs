@@ -51,18 +51,17 @@ impl Event {
 /// A fragment alone makes a stream live; a fragment that comes amid losses is no reason to call it clean. `Joining`
 /// does not starve, since nothing was taken away from the viewer. What ended stays ended: another run is another
 /// subscription.
+#[rustfmt::skip]
 const TABLE: [[Verdict; 8]; 7] = {
     use Verdict::{Dead, Degraded, Ended, Joining, Live, Paused, Starved};
-    #[rustfmt::skip]
-    let table = [
-        // Fragment Loss      Clean    Pause   Silence  Expiry Drained Reset
-        [Live,      Joining,  Joining, Paused, Joining, Dead,  Ended,  Joining], // Joining
-        [Live,      Degraded, Live,    Paused, Starved, Dead,  Ended,  Joining], // Live
-        [Degraded,  Degraded, Live,    Paused, Starved, Dead,  Ended,  Joining], // Degraded
-        [Live,      Starved,  Starved, Paused, Starved, Dead,  Ended,  Joining], // Starved
-        [Live,      Dead,     Dead,    Paused, Dead,    Dead,  Ended,  Joining], // Dead
-        [Live,      Paused,   Paused,  Paused, Starved, Dead,  Ended,  Joining], // Paused
-        [Ended,     Ended,    Ended,   Ended,  Ended,   Ended, Ended,  Ended],   // Ended
-    ];
-    table
+    [
+    // Fragment Loss      Clean    Pause   Silence  Expiry Drained Reset
+    [Live,      Joining,  Joining, Paused, Joining, Dead,  Ended,  Joining], // Joining
+    [Live,      Degraded, Live,    Paused, Starved, Dead,  Ended,  Joining], // Live
+    [Degraded,  Degraded, Live,    Paused, Starved, Dead,  Ended,  Joining], // Degraded
+    [Live,      Starved,  Starved, Paused, Starved, Dead,  Ended,  Joining], // Starved
+    [Live,      Dead,     Dead,    Paused, Dead,    Dead,  Ended,  Joining], // Dead
+    [Live,      Paused,   Paused,  Paused, Starved, Dead,  Ended,  Joining], // Paused
+    [Ended,     Ended,    Ended,   Ended,  Ended,   Ended, Ended,  Ended],   // Ended
+    ]
 };

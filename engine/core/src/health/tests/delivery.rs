@@ -1,3 +1,5 @@
+//! Which path is in use, and when the next one is started.
+
 use super::*;
 use crate::health::FallbackPolicy;
 

@@ -1,3 +1,5 @@
+//! Verdicts on paths, and what is done about a silent one.
+
 use super::*;
 
 fn blocked() -> Option<Reason> {

@@ -1,3 +1,5 @@
+//! Whatever is seen in whatever order: no lie, no second close, no loop.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

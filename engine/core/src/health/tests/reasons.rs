@@ -1,3 +1,5 @@
+//! Why a stream is silent or lossy.
+
 use super::*;
 use crate::node::ProbeOutcome;
 

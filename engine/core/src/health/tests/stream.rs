@@ -1,3 +1,5 @@
+//! Verdicts on the stream, and the end of the subscription.
+
 use super::*;
 use crate::health::{ControlPlane, Health};
 use crate::ids::MediaTime;
