@@ -164,16 +164,18 @@ impl Delivery {
         }
     }
 
+    /// Decides what follows from what is known.
+    pub(crate) fn decide(&mut self, now: Now, ground: Ground<'_>) {
+        self.watch(now, ground);
+        self.take_over(now, ground);
+        self.heal(now, ground);
+        self.escalate(now, ground);
+        self.go_foreign(now, ground);
+        self.relax(now, ground);
+    }
+
     /// Returns the next decision.
-    pub(crate) fn poll(&mut self, now: Now, ground: Ground<'_>) -> Option<Outcome> {
-        if self.outcomes.is_empty() {
-            self.watch(now, ground);
-            self.take_over(now, ground);
-            self.heal(now, ground);
-            self.escalate(now, ground);
-            self.go_foreign(now, ground);
-            self.relax(now, ground);
-        }
+    pub(crate) fn poll(&mut self) -> Option<Outcome> {
         self.outcomes.pop_front()
     }
 
@@ -333,10 +335,11 @@ impl Delivery {
         let quiet = ground.paths.multicast().is_none_or(|carrier| {
             !matches!(carrier.verdict, PathVerdict::Delivering) || carrier.is_quiet(now)
         });
-        if self.path == PathKind::Multicast && self.is_parked() && ground.expected && quiet {
+        let low = self.is_low(now, ground);
+        if self.path == PathKind::Multicast && self.is_parked() && ground.expected && (quiet || low) {
             self.fire(now, Event::MulticastFails, PathCause::BufferLow);
         }
-        if !self.is_low(now, ground) {
+        if !low {
             if matches!(self.unicast, Unicast::Waiting(_)) {
                 self.unicast = Unicast::Off;
             }

@@ -337,15 +337,10 @@ impl Monitor {
         self.verdict = to;
         self.reason = self.reason_of(now, to);
         self.tell_verdict(now, from);
-        match (from, to) {
-            (_, Verdict::Starved) => {
-                self.changes.push_back(Change::Wish(Wish::Challenge));
-                let wait = self.draw(PROBE_SPREAD);
-                self.probe_at = Some(now.after(wait));
-            }
-            // What an outage cost is told; it says nothing of what follows.
-            (Verdict::Starved | Verdict::Dead, Verdict::Live) => self.evidence.last_loss = None,
-            _ => {}
+        if to == Verdict::Starved {
+            self.changes.push_back(Change::Wish(Wish::Challenge));
+            let wait = self.draw(PROBE_SPREAD);
+            self.probe_at = Some(now.after(wait));
         }
     }
 
@@ -412,7 +407,8 @@ impl Monitor {
         let expected = evidence.expects_media(now);
         let gone = *reason == Some(Reason::PublisherGone);
         let ground = Ground { paths, verdict: *verdict, gone, dry_at: *dry_at, hole: *hole, expected };
-        while let Some(outcome) = delivery.poll(now, ground) {
+        delivery.decide(now, ground);
+        while let Some(outcome) = delivery.poll() {
             let path = delivery.path();
             changes.push_back(match outcome {
                 Outcome::Wish(wish) => Change::Wish(wish),

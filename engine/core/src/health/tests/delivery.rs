@@ -293,3 +293,21 @@ fn a_viewer_that_never_saw_the_stream_goes_to_its_foreign_source() {
         [(2000, PathKind::Foreign)]
     );
 }
+
+#[test]
+fn what_is_left_to_the_caller_is_told_once() {
+    let manual = Subscription { fallback: FallbackPolicy::Manual, foreign: true, ..subscription() };
+    let mut scene = Scene::running(&manual);
+    // Copies of what is here already come in all the while: the path delivers, and the stream is dead.
+    for _ in 0..200 {
+        scene.monitor.handle_fragment(scene.now, Via::Multicast(ETH0), BlockId(scene.block), false);
+        scene.wait(50);
+    }
+    assert_eq!((scene.verdict, scene.paths[0]), (Verdict::Dead, PathVerdict::Delivering));
+    let due = |(_, change): &(u64, Change)| match change {
+        Change::PathDue { to, .. } => Some(*to),
+        _ => None,
+    };
+    let due: Vec<_> = scene.told.iter().filter_map(due).collect();
+    assert_eq!(due, [PathKind::Unicast, PathKind::Foreign]);
+}

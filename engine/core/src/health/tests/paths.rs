@@ -182,3 +182,14 @@ fn a_repair_of_the_last_block_is_no_proof_that_others_advance() {
     assert!(!scene.multicast().iter().any(silent), "{:?}", scene.multicast());
     assert_eq!(scene.switches(), []);
 }
+
+#[test]
+fn repair_by_neighbours_that_are_parked_is_no_delivery() {
+    let mut scene = Scene::running(&subscription());
+    for _ in 0..20 {
+        scene.monitor.handle_fragment(scene.now, Via::Mesh, BlockId(scene.block), true);
+        scene.drain();
+        scene.run(200);
+    }
+    assert_eq!((scene.paths[1], scene.told.len()), (PathVerdict::Standby, 0), "{:?}", scene.told);
+}

@@ -211,14 +211,19 @@ fn forgeries_alone_change_no_verdict_and_explain_a_silence_when_they_prevail() {
         scene.play(BLOCK, &[Via::Multicast(ETH0)]);
     }
     assert_eq!(scene.verdicts(), []);
-    let last = scene.last_fragment();
-    // Beacons still come, so the publisher lives, and all that is called media is forged.
-    while scene.ms() < last + 5000 {
-        (0..20).for_each(|_| scene.monitor.handle_forged(scene.now));
-        scene.beacon(StreamState::Live, false);
-        scene.wait(100);
+    // Beacons still come, so the publisher lives; of what is called media, most is forged, or little is.
+    for (copies, reason) in [(19, Reason::AuthFailures), (21, Reason::ExcessLoss)] {
+        let mut scene = Scene::playing(&subscription(), 3000);
+        let last = scene.last_fragment();
+        while scene.ms() < last + 5000 {
+            (0..20).for_each(|_| scene.monitor.handle_forged(scene.now));
+            let copy = BlockId(scene.block);
+            (0..copies).for_each(|_| scene.monitor.handle_fragment(scene.now, Via::Mesh, copy, false));
+            scene.beacon(StreamState::Live, false);
+            scene.wait(100);
+        }
+        assert_eq!(reason_of_death(&scene, last), reason);
     }
-    assert_eq!(reason_of_death(&scene, last), Reason::AuthFailures);
 }
 
 #[test]
