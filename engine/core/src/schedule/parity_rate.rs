@@ -8,6 +8,9 @@ use crate::wire::SHARDS_MAX;
 /// Share of fragments lost up to which pulls are cheaper than parity: a shard for each block of 40 would cost 2.5 % to
 /// save 0.1 %.
 const LOSS_MIN: f64 = 0.001;
+/// Shards that a block must lose on average before parity is cheaper than pulls: one that loses a shard in 33 times
+/// would carry 33 parity shards for it, and the 40 % that blocks of two or three cost would go to nobody's use.
+const LOST_MIN: f64 = 0.03;
 /// Share from which a block gets all it may, whatever its size.
 const LOSS_MAX: f64 = 0.5;
 /// Share of blocks that parity may leave incomplete: one every 20 s at 50 blocks a second, which pulls mend.
@@ -51,7 +54,7 @@ impl ParityRate {
     }
 
     fn wanted(&self, data: u8) -> u8 {
-        if data < 2 || self.loss <= LOSS_MIN {
+        if data < 2 || self.loss <= LOSS_MIN || f64::from(data) * self.loss < LOST_MIN {
             return 0;
         }
         let most = data / 4 + 2;
@@ -92,9 +95,9 @@ mod tests {
         let sizes = [0, 1, 2, 4, 8, 16, 24, 32, 40, 48, 55, 61, 62, 255];
         for (loss, expected) in [
             (0.001, [0; 14]),
-            (0.0011, [0, 0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 1, 0, 0]),
-            (0.005, [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 1, 0, 0]),
-            (0.01, [0, 0, 1, 1, 2, 2, 3, 3, 3, 4, 4, 1, 0, 0]),
+            (0.0011, [0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 1, 0, 0]),
+            (0.005, [0, 0, 0, 0, 1, 2, 2, 2, 3, 3, 3, 1, 0, 0]),
+            (0.01, [0, 0, 0, 1, 2, 2, 3, 3, 3, 4, 4, 1, 0, 0]),
             (0.02, [0, 0, 2, 2, 2, 3, 4, 4, 5, 5, 6, 1, 0, 0]),
             (0.05, [0, 0, 2, 3, 4, 5, 6, 7, 8, 9, 7, 1, 0, 0]),
             (0.1, [0, 0, 2, 3, 4, 6, 8, 10, 12, 14, 7, 1, 0, 0]),
