@@ -110,6 +110,30 @@ pub(crate) fn group_counter(interface: &str, group: std::net::Ipv4Addr) -> Strin
     )
 }
 
+/// Bytes of an Ethernet header, which interfaces count and nftables does not.
+const ETHERNET_BYTES: u64 = 14;
+
+/// An nftables script that counts mDNS, question and answer, in and out of `interface`.
+pub(crate) fn discovery_counter(interface: &str) -> String {
+    let rules = "udp dport 5353 counter accept\nudp sport 5353 counter accept\n";
+    format!(
+        "table inet discovery {{\nchain in {{\ntype filter hook input priority 0;\niifname != {interface} accept\n\
+         {rules}}}\nchain out {{\ntype filter hook output priority 0;\noifname != {interface} accept\n{rules}}}\n}}\n"
+    )
+}
+
+/// Sums the bytes on the wire that the rules of one chain counted.
+pub(crate) fn counted_bytes(listing: &str, chain: &str) -> Result<u64> {
+    let listing: serde_json::Value = serde_json::from_str(listing).context("`nft -j` writes JSON")?;
+    let objects = listing["nftables"].as_array().context("`nft -j` lists objects")?;
+    let rules = objects.iter().map(|object| &object["rule"]).filter(|rule| rule["chain"] == chain);
+    let counters = rules.filter_map(|rule| rule["expr"].as_array()).flatten().map(|part| &part["counter"]);
+    let bytes = counters.filter_map(|counter| {
+        Some(counter["bytes"].as_u64()? + ETHERNET_BYTES * counter["packets"].as_u64()?)
+    });
+    Ok(bytes.sum())
+}
+
 /// Sums the counters of the rules in a listing of `nft -j`.
 pub(crate) fn counted(listing: &str) -> Result<u64> {
     let listing: serde_json::Value = serde_json::from_str(listing).context("`nft -j` writes JSON")?;
@@ -120,7 +144,7 @@ pub(crate) fn counted(listing: &str) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Blocked, Faults, counted};
+    use super::{Blocked, Faults, counted, counted_bytes};
 
     #[test]
     fn loss_is_drawn_in_hundredths_of_a_percent() {
@@ -133,6 +157,15 @@ mod tests {
     fn a_limit_of_bytes_counts_the_udp_header() {
         let ruleset = Faults::block([Blocked::MulticastAbove(400)]).ruleset("lab", "eth0");
         assert_eq!(ruleset.matches("udp length > 408 counter drop").count(), 2, "{ruleset}");
+    }
+
+    #[test]
+    fn the_bytes_of_a_chain_are_those_on_the_wire() {
+        let listing = r#"{"nftables":[
+            {"rule":{"chain":"in","expr":[{"counter":{"packets":2,"bytes":100}},{"accept":null}]}},
+            {"rule":{"chain":"in","expr":[{"counter":{"packets":1,"bytes":50}}]}},
+            {"rule":{"chain":"out","expr":[{"counter":{"packets":5,"bytes":900}}]}}]}"#;
+        assert_eq!(counted_bytes(listing, "in").ok(), Some(150 + 3 * 14));
     }
 
     #[test]

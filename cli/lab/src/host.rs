@@ -113,6 +113,23 @@ impl Host {
         faults::counted(&listing)
     }
 
+    /// Counts from now on the mDNS that passes the host's interface.
+    ///
+    /// # Errors
+    /// nftables refuses the rules.
+    pub fn watch_discovery(&self) -> Result<()> {
+        self.namespace.run("nft", &["-f", "-"], &faults::discovery_counter(INTERFACE)).map(drop)
+    }
+
+    /// Bytes of mDNS received and sent since [`Host::watch_discovery`], link-layer headers included.
+    ///
+    /// # Errors
+    /// It was never called.
+    pub fn discovery_bytes(&self) -> Result<(u64, u64)> {
+        let listing = self.namespace.run("nft", &["-j", "list", "table", "inet", "discovery"], "")?;
+        Ok((faults::counted_bytes(&listing, "in")?, faults::counted_bytes(&listing, "out")?))
+    }
+
     /// Counts from now on the datagrams to a multicast group that reach the host's interface.
     ///
     /// # Errors

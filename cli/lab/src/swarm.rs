@@ -282,6 +282,8 @@ pub struct Snapshot {
     pub stats: Event,
     /// Those of its interface.
     pub interface: Counters,
+    /// When those were read, in seconds of CLOCK_MONOTONIC: behind `t` by what a busy machine takes.
+    pub interface_t: f64,
 }
 
 impl Member<'_> {
@@ -292,7 +294,8 @@ impl Member<'_> {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let now = clock::monotonic();
         let stats = self.process.wait_event_where("stats", STATS_PATIENCE, |stats| stats.t() >= now)?;
-        Ok(Snapshot { t: stats.t(), stats, interface: self.host.counters()? })
+        let interface = self.host.counters()?;
+        Ok(Snapshot { t: stats.t(), stats, interface, interface_t: clock::monotonic() })
     }
 }
 
