@@ -181,7 +181,8 @@ impl Handle {
         self.shared.neighbours.clone()
     }
 
-    /// Returns what the node's sessions sent and received, those that are closed included; at most 50 ms old.
+    /// Returns what the node's sessions and multicast groups sent and received, those that are closed included; at most
+    /// 50 ms old.
     pub fn transport(&self) -> TransportCounters {
         *self.shared.transport.borrow()
     }

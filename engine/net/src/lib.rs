@@ -76,7 +76,8 @@ use peers::NamedPeers;
 pub struct NetConfig {
     /// The group that it belongs to.
     pub group: GroupSpec,
-    /// Names of the interfaces that it uses; all when empty.
+    /// Names of the interfaces that it uses; all when empty, and then loopback carries multicast only where no other
+    /// interface has an address.
     pub interfaces: Vec<String>,
     /// Its port; one that is free when `None`.
     pub port: Option<u16>,

@@ -86,3 +86,23 @@ fn subscribe() -> io::Result<UnixDatagram> {
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups as u32))?;
     UnixDatagram::from_std(StdDatagram::from(socket))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::tests::namespace::Namespace;
+
+    #[tokio::test]
+    async fn a_change_is_heard_of_before_the_next_look() {
+        let Some(host) = Namespace::new() else { return };
+        let mut changes = host.within(changes);
+        for device in ["d0", "d1"] {
+            // What was told before, and the looks at the beginning.
+            while timeout(LOOK_EVERY / 4, changes.next()).await.is_ok() {}
+            host.run(&format!("ip link add {device} type veth peer name other-{device}"));
+            assert!(timeout(LOOK_EVERY / 2, changes.next()).await.is_ok(), "{device} was not heard of");
+        }
+    }
+}

@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
+/// The programs that tests run in namespaces.
+const TOOLS: &str = "command -v ip tc nft ethtool >/dev/null";
+
 /// Where a thread finds the network namespace that it is in.
 const OWN: &str = "/proc/thread-self/ns/net";
 
@@ -24,6 +27,11 @@ impl Drop for Inside {
 impl Namespace {
     /// Makes a namespace in which loopback is up; `None`, told loudly, where that is not allowed.
     pub(crate) fn new() -> Option<Self> {
+        let tools = Command::new("sh").args(["-c", TOOLS]).status();
+        if !tools.expect("there is a shell").success() {
+            eprintln!("SKIPPED: needs iproute2, nftables and ethtool");
+            return None;
+        }
         let before = File::open(OWN).expect("a thread is in a namespace");
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
             eprintln!("SKIPPED: no network namespace can be made ({error}); run the test as root");
