@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Ground<'a> {
     pub(crate) paths: &'a Paths,
     pub(crate) verdict: Verdict,
+    /// When the stream was found.
+    pub(crate) found: Option<Now>,
     /// Whether the publisher is known to be gone.
     pub(crate) gone: bool,
     /// When playout runs dry, as far as blocks are complete in order.

@@ -23,6 +23,8 @@ const GRACE: (Duration, Duration) = (Duration::from_millis(60), Duration::from_m
 /// Silence by all paths after which the next one is started however full the buffer is: it has 150 ms to bring
 /// something before the stream is said to starve.
 const STARVING: Duration = Duration::from_millis(350);
+/// Time within which something must come of a stream that was found: what its neighbours cannot give, the publisher may.
+const STARTING: Duration = Duration::from_millis(500);
 /// Part of the buffer that is left over which viewers spread their requests for unicast. A tenth keeps what
 /// is left of a playout delay of 1 s within 65 ms, so that unicast flows 0.5 s after all else was lost.
 const SPREAD_SHARE: u32 = 10;
@@ -183,7 +185,7 @@ impl Delivery {
     pub(crate) fn next_timeout(&self, now: Now, ground: Ground<'_>) -> Option<Now> {
         let held = self.clean.iter().flatten().flat_map(|at| [at.after(self.hold), at.after(PARK_AFTER)]);
         let low = ground.dry_at.map(|at| self.low_at(at).max(self.quiet_at(ground).unwrap_or(now)));
-        let starving = ground.paths.last_useful().map(|at| at.after(STARVING));
+        let starving = self.starving_at(ground);
         let grace = self.mesh.map(|since| since.after(self.grace()));
         let joining = (ground.verdict == Verdict::Joining).then(|| self.joined.after(JOINING_MAX));
         let unicast = match self.unicast {
@@ -219,8 +221,14 @@ impl Delivery {
     fn is_low(&self, now: Now, ground: Ground<'_>) -> bool {
         let quiet = ground.hole || self.quiet_at(ground).is_none_or(|at| at <= now);
         let low = quiet && ground.dry_at.is_some_and(|at| self.low_at(at) <= now);
-        let starving = ground.paths.last_useful().is_some_and(|at| at.after(STARVING) <= now);
-        self.started && ground.expected && (low || starving)
+        let starving = self.starving_at(ground).is_some_and(|at| at <= now);
+        ground.expected && (low || starving)
+    }
+
+    /// Returns when a stream that was found is about to starve, or, before anything came, late.
+    fn starving_at(&self, ground: Ground<'_>) -> Option<Now> {
+        let late = ground.found.map(|at| at.after(STARTING));
+        ground.paths.last_useful().map_or(late, |at| Some(at.after(STARVING)))
     }
 
     /// Takes note since when each path has been clean.
@@ -262,8 +270,12 @@ impl Delivery {
     fn take_over(&mut self, now: Now, ground: Ground<'_>) {
         let Some(current) = ground.paths.carrier(self.path) else {
             // Without any multicast path left, whatever brings something is in use.
-            if self.path == PathKind::Multicast && self.started && self.brings(now, ground, PathKind::Mesh) {
-                self.fire(now, Event::MeshBrings, PathCause::BufferLow);
+            if self.path == PathKind::Multicast && self.started {
+                if self.brings(now, ground, PathKind::Mesh) {
+                    self.fire(now, Event::MeshBrings, PathCause::BufferLow);
+                } else if self.brings(now, ground, PathKind::Unicast) {
+                    self.fire(now, Event::UnicastBrings, PathCause::BufferLow);
+                }
             }
             return;
         };
@@ -314,10 +326,11 @@ impl Delivery {
                 ground.paths.verdict(self.path),
                 PathVerdict::Delivering | PathVerdict::Lossy | PathVerdict::Standby
             );
-        let hold = if self.fallen { self.hold } else { self.hold.min(PARK_AFTER) };
         let events = [Event::MulticastHealed, Event::MeshHealed, Event::UnicastHealed];
         for ((kind, event), clean) in SWARM.into_iter().zip(events).zip(self.clean) {
             let Some(clean) = clean.filter(|_| kind < self.path && self.started) else { continue };
+            let trusted = !self.fallen && kind == PathKind::Multicast;
+            let hold = if trusted { self.hold.min(PARK_AFTER) } else { self.hold };
             let held = now >= clean.after(hold);
             if self.pinned.is_some() || !(held || failed) {
                 continue;

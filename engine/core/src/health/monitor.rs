@@ -235,14 +235,17 @@ impl Monitor {
         self.verdict == Verdict::Live && settled && !self.pending[Event::Drained as usize]
     }
 
-    /// Returns the next change. To be called until it returns `None`.
+    /// Returns the next change. To be called until it returns `None`. What [`Monitor::health`] says between two calls
+    /// is what the change that was returned last led to.
     pub(crate) fn poll(&mut self, now: Now) -> Option<Change> {
+        let steps =
+            [Self::judge_control_plane, Self::judge_stream, Self::judge_paths, Self::decide, Self::inquire];
+        for step in steps {
+            if self.changes.is_empty() && self.closure == Closure::Open {
+                step(self, now);
+            }
+        }
         if self.changes.is_empty() && self.closure == Closure::Open {
-            self.judge_control_plane();
-            self.judge_stream(now);
-            self.judge_paths(now);
-            self.decide_delivery(now);
-            self.inquire(now);
             self.close();
         }
         self.changes.pop_front()
@@ -289,7 +292,7 @@ impl Monitor {
         self.pending[event as usize] = true;
     }
 
-    fn judge_control_plane(&mut self) {
+    fn judge_control_plane(&mut self, _: Now) {
         let alone = self.evidence.neighbours.count == 0;
         let event = if alone { control_plane::Event::Alone } else { control_plane::Event::Met };
         let next = self.control_plane.after(event);
@@ -402,11 +405,12 @@ impl Monitor {
         }
     }
 
-    fn decide_delivery(&mut self, now: Now) {
+    fn decide(&mut self, now: Now) {
         let Self { paths, delivery, evidence, changes, verdict, dry_at, hole, reason, .. } = self;
         let expected = evidence.expects_media(now);
         let gone = *reason == Some(Reason::PublisherGone);
-        let ground = Ground { paths, verdict: *verdict, gone, dry_at: *dry_at, hole: *hole, expected };
+        let found = evidence.opened;
+        let ground = Ground { paths, verdict: *verdict, found, gone, dry_at: *dry_at, hole: *hole, expected };
         delivery.decide(now, ground);
         while let Some(outcome) = delivery.poll() {
             let path = delivery.path();
@@ -422,7 +426,8 @@ impl Monitor {
         let Self { paths, verdict, dry_at, hole, .. } = self;
         let expected = self.evidence.expects_media(now);
         let gone = self.reason == Some(Reason::PublisherGone);
-        Ground { paths, verdict: *verdict, gone, dry_at: *dry_at, hole: *hole, expected }
+        let found = self.evidence.opened;
+        Ground { paths, verdict: *verdict, found, gone, dry_at: *dry_at, hole: *hole, expected }
     }
 
     /// Finds out what is behind a silence.

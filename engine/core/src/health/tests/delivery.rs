@@ -311,3 +311,30 @@ fn what_is_left_to_the_caller_is_told_once() {
     let due: Vec<_> = scene.told.iter().filter_map(due).collect();
     assert_eq!(due, [PathKind::Unicast, PathKind::Foreign]);
 }
+
+#[test]
+fn a_joiner_whose_neighbours_have_nothing_to_spare_starts_by_unicast() {
+    let mut scene = Scene::new(&subscription());
+    scene.blocked = vec![PathKind::Multicast, PathKind::Mesh];
+    scene.meet(1);
+    scene.monitor.handle_opened(scene.now);
+    scene.run(3000);
+    assert_eq!(scene.wished(Wish::StartUnicast), [500]);
+    let switches = scene.switches();
+    assert_eq!(
+        (switches.len(), switches[0].1, switches[0].2.clone()),
+        (1, PathKind::Unicast, PathCause::Started)
+    );
+    assert_eq!(scene.verdict, Verdict::Live);
+}
+
+#[test]
+fn an_interface_that_goes_down_takes_its_path_along() {
+    let mut scene = Scene::running(&subscription());
+    scene.monitor.handle_multicast_down(ETH0);
+    scene.drain();
+    scene.blocked = vec![PathKind::Multicast];
+    scene.run(1000);
+    assert_eq!(scene.switches().iter().map(|(_, to, _)| *to).collect::<Vec<_>>(), [PathKind::Mesh]);
+    assert_eq!((scene.verdicts(), scene.paths[0]), (Vec::new(), PathVerdict::Off));
+}

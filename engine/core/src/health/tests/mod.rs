@@ -120,6 +120,8 @@ impl Scene {
             match &change {
                 Change::Verdict { from, to, .. } => {
                     assert_eq!(*from, self.verdict, "{change:?}");
+                    let health = self.monitor.health(self.now);
+                    assert_eq!(health.path, self.path.unwrap_or(health.path), "{change:?}");
                     self.verdict = *to;
                 }
                 Change::Path { from, to, .. } => {
