@@ -73,7 +73,8 @@ pub struct StreamStats {
     pub shed: u64,
     /// Access units that were skipped, in gaps.
     pub skipped: u64,
-    /// Datagrams that the system dropped since this process was too slow: local loss.
+    /// Datagrams that the system dropped since this process was too slow: local loss. At least: a run that the system
+    /// had joined counts as one.
     pub overflowed: u64,
     /// Share of the multicast path's fragments that did not come by it of late: parts of 10,000.
     pub multicast_loss: u32,

@@ -92,7 +92,7 @@ pub enum Input {
     },
     /// The system dropped datagrams since this process did not take them in time: local loss, not the network's.
     Overflow {
-        /// How many.
+        /// How many, at least: a run that the system had joined counts as one.
         datagrams: u64,
     },
     /// What a probe that `Action::Probe` asked for met.
