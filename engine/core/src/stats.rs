@@ -66,15 +66,15 @@ pub struct StreamStats {
     pub forged: u64,
     /// Datagrams that could not be parsed.
     pub malformed: u64,
-    /// Promises that a neighbour did not keep: a fragment that it claimed to hold, and neither sent in time nor refused;
-    /// a stripe that it took on, and did not push. Something was lost on the way, or the promise was false.
+    /// Promises that a neighbour did not keep: a fragment that it claimed to hold, and neither sent in time nor
+    /// refused; a stripe that it took on, and did not push. Something was lost on the way, or the promise was false.
     pub unkept: u64,
     /// Fragments shed before sending, since they were too old or the path too narrow.
     pub shed: u64,
     /// Access units that were skipped, in gaps.
     pub skipped: u64,
-    /// Datagrams that the system dropped since this process was too slow: local loss. At least: a run that the system
-    /// had joined counts as one.
+    /// Datagrams that the system dropped since this process was too slow: local loss. At least so many: a run that
+    /// the system had joined counts as one.
     pub overflowed: u64,
     /// Share of the multicast path's fragments that did not come by it of late: parts of 10,000.
     pub multicast_loss: u32,

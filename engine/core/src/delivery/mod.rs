@@ -23,7 +23,8 @@ const GRACE: (Duration, Duration) = (Duration::from_millis(60), Duration::from_m
 /// Silence by all paths after which the next one is started however full the buffer is: it has 150 ms to bring
 /// something before the stream is said to starve.
 const STARVING: Duration = Duration::from_millis(350);
-/// Time within which something must come of a stream that was found: what its neighbours cannot give, the publisher may.
+/// Time within which something must come of a stream that was found: what its neighbours cannot give, the publisher
+/// may.
 const STARTING: Duration = Duration::from_millis(500);
 /// Part of the buffer that is left over which viewers spread their requests for unicast. A tenth keeps what
 /// is left of a playout delay of 1 s within 65 ms, so that unicast flows 0.5 s after all else was lost.
