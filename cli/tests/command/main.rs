@@ -1,6 +1,7 @@
 //! The real binary, as people and programs use it. Nothing leaves the loopback interface.
 
 mod failures;
+mod health;
 mod process;
 mod streams;
 mod usage;

@@ -80,7 +80,7 @@ const STATS: [&str; 62] = [
 ];
 
 /// Every event that a publisher or a viewer tells has its name, its time, and what its readers count on.
-fn check_schema(events: &[Value]) {
+pub(super) fn check_schema(events: &[Value]) {
     const STARTED: [&str; 9] =
         ["event", "t", "role", "group", "name", "pid", "endpoint", "ticket", "addresses"];
     const PUBLISHER: [&str; 4] = ["key", "epoch", "epoch_t", "tracks"];
@@ -102,6 +102,7 @@ fn check_schema(events: &[Value]) {
             "path" => &["from", "to", "cause", "interface", "last_media_time", "retry_after", "code"],
             "path_verdict" => &["path", "from", "to", "reason"],
             "control_plane" => &["to", "code"],
+            "foreign" => &["tracks"],
             "closed" => &["cause", "reason", "code"],
             "neighbour" => &["peer", "up"],
             "part" => &["output"],
