@@ -6,6 +6,7 @@
 mod foreign;
 mod ground;
 mod table;
+mod unicast;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use self::foreign::{Foreign, JOINING_MAX};
 pub(crate) use self::ground::{Ground, Outcome};
 pub(crate) use self::table::{Act, Event, next};
+use self::unicast::{RELEASE_AFTER, RETRY, Unicast};
 use crate::health::{FallbackPolicy, PathCause, PathKind, PathVerdict, Verdict, Wish};
 use crate::ids::{Now, micros};
 use crate::node::Subscription;
@@ -26,36 +28,17 @@ const STARVING: Duration = Duration::from_millis(350);
 /// Time within which something must come of a stream that was found: what its neighbours cannot give, the publisher
 /// may.
 const STARTING: Duration = Duration::from_millis(500);
-/// Part of the buffer that is left over which viewers spread their requests for unicast. A tenth keeps what
-/// is left of a playout delay of 1 s within 65 ms, so that unicast flows 0.5 s after all else was lost.
-const SPREAD_SHARE: u32 = 10;
 /// Age at which something that came by a path still counts as what it brings.
 const BRINGS_AGE_MAX: Duration = Duration::from_millis(250);
 /// Time for which multicast must be clean before the mesh, started beside it, is parked again, and before it is first
 /// put in use: what flaps more slowly is caught by the hold-down.
 const PARK_AFTER: Duration = Duration::from_secs(1);
-/// Time after which unicast that is not needed is let go, so that its place is free for others.
-const RELEASE_AFTER: Duration = Duration::from_secs(1);
-/// Time after which a request for unicast that nothing came of is repeated.
-const RETRY: Duration = Duration::from_secs(2);
 /// A fall within this time after a return is a relapse, and doubles the hold-down.
 const RELAPSE: Duration = Duration::from_secs(60);
 /// Longest hold-down.
 const HOLD_DOWN_MAX: Duration = Duration::from_secs(60);
 /// The paths that bring blocks, best first.
 const SWARM: [PathKind; 3] = [PathKind::Multicast, PathKind::Mesh, PathKind::Unicast];
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Unicast {
-    Off,
-    /// It is asked for at this time, unless the buffer recovers.
-    Waiting(Now),
-    Asked(Now),
-    Refused {
-        until: Now,
-        cause: PathCause,
-    },
-}
 
 /// Delivery of one subscription.
 #[derive(Debug)]
@@ -123,18 +106,6 @@ impl Delivery {
     /// Returns whether neighbours are told not to push.
     pub(crate) fn is_parked(&self) -> bool {
         self.mesh.is_none()
-    }
-
-    /// Returns whether unicast was asked for.
-    pub(crate) fn asks_unicast(&self) -> bool {
-        matches!(self.unicast, Unicast::Asked(_))
-    }
-
-    /// Takes a refusal of unicast: by the publisher, or since it cannot be reached.
-    pub(crate) fn handle_refusal(&mut self, now: Now, cause: PathCause) {
-        let wait = if let PathCause::Busy { retry_after } = &cause { *retry_after } else { RETRY };
-        self.unicast = Unicast::Refused { until: now.after(wait), cause: cause.clone() };
-        self.announce(PathKind::Unicast, cause);
     }
 
     /// Goes over to a path at the caller's word.
@@ -383,16 +354,6 @@ impl Delivery {
         }
     }
 
-    /// A thousand viewers that lose multicast at once must not ask at once.
-    fn schedule_unicast(&mut self, now: Now, ground: Ground<'_>) {
-        let left = ground.dry_at.map_or(Duration::ZERO, |at| at.since(now));
-        let wait = self.draw(left / SPREAD_SHARE);
-        self.unicast = Unicast::Waiting(now.after(wait));
-        if wait.is_zero() {
-            self.fire(now, Event::BufferLow, PathCause::BufferLow);
-        }
-    }
-
     /// Lets go what was started and is not needed.
     fn relax(&mut self, now: Now, ground: Ground<'_>) {
         let delivers = ground.paths.verdict(self.path) == PathVerdict::Delivering;
@@ -404,7 +365,11 @@ impl Delivery {
         if self.foreign == Foreign::Failed {
             self.foreign = Foreign::Idle;
         }
-        let idle = matches!(self.unicast, Unicast::Asked(since) if since.after(RELEASE_AFTER) <= now);
+        let idle = match self.unicast {
+            Unicast::Asked(since) => since.after(RELEASE_AFTER) <= now,
+            Unicast::Refused { until, .. } => until <= now,
+            Unicast::Off | Unicast::Waiting(_) => false,
+        };
         if idle && self.pinned.is_none() {
             self.stop_unicast();
         }
@@ -462,21 +427,6 @@ impl Delivery {
             self.mesh = Some(now);
             self.wish(Wish::ResumeMesh);
         }
-    }
-
-    fn ask_unicast(&mut self, now: Now) {
-        self.unicast = Unicast::Asked(now);
-        self.wish(Wish::StartUnicast);
-    }
-
-    /// Lets unicast go; returns whether it had been asked for.
-    fn stop_unicast(&mut self) -> bool {
-        let asked = self.asks_unicast();
-        self.unicast = Unicast::Off;
-        if asked {
-            self.wish(Wish::StopUnicast);
-        }
-        asked
     }
 
     fn wish(&mut self, wish: Wish) {

@@ -385,7 +385,7 @@ impl Monitor {
         let unicast = self.paths.unicast.verdict;
         if asked && matches!(unicast, PathVerdict::Off | PathVerdict::Refused) {
             self.paths.unicast.apply(path::Event::Asked);
-        } else if !asked && unicast != PathVerdict::Refused {
+        } else if !asked && !self.delivery.is_refused() {
             self.paths.unicast.apply(path::Event::Release);
         }
         let starved = matches!(self.verdict, Verdict::Starved | Verdict::Dead);

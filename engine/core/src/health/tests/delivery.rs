@@ -211,6 +211,14 @@ fn busy_is_told_and_asked_again_when_it_said() {
     scene.run(2000);
     let again = scene.wished(Wish::StartUnicast);
     assert!(again.len() == 2 && (1500..1600).contains(&(again[1] - refused)), "{again:?} after {refused}");
+    // What is not needed any longer is not refused any longer.
+    scene.monitor.handle_unicast_refused(scene.now, PathCause::Unreachable);
+    scene.drain();
+    assert_eq!(scene.paths[2], PathVerdict::Refused);
+    scene.blocked.clear();
+    scene.pushes = (true, false);
+    scene.run(4000);
+    assert_eq!(scene.paths[2], PathVerdict::Off);
 }
 
 #[test]
