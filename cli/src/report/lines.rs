@@ -222,7 +222,7 @@ counters! {
     numbers:
         bytes_pushed_to_peers fragments_pushed_to_peers bytes_pushed_from_peers fragments_pushed_from_peers
         bytes_requested_by_peers fragments_requested_by_peers bytes_requested_from_peers
-        fragments_requested_from_peers control_bytes_to_peers control_bytes_from_peers access_units
+        fragments_requested_from_peers control_bytes_to_peers control_bytes_to_server control_bytes_from_peers access_units
         access_unit_bytes lost repaired repaired_by_parity repaired_by_peer repaired_by_publisher late duplicate orphan
         replay forged malformed unkept shed skipped overflowed window_bytes suppliers consumers neighbours viewers
         bytes_received_from_server fragments_received_from_server bytes_received_from_ip_multicast
@@ -269,6 +269,7 @@ pub(crate) struct RatesLine {
     receive_control_bytes_per_second: u64,
     send_data_bytes_per_second: u64,
     send_control_bytes_per_second: u64,
+    send_control_bytes_per_second_to_server: u64,
 }
 
 impl From<Rates> for RatesLine {
@@ -281,6 +282,7 @@ impl From<Rates> for RatesLine {
             receive_control_bytes_per_second: rates.receive_control_bytes_per_second,
             send_data_bytes_per_second: rates.send_data_bytes_per_second,
             send_control_bytes_per_second: rates.send_control_bytes_per_second,
+            send_control_bytes_per_second_to_server: rates.send_control_bytes_per_second_to_server,
         }
     }
 }

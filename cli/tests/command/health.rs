@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::Value;
 
 use super::process::{Room, Told, ticket};
-use super::streams::check_schema;
+use super::schema::check_schema;
 
 /// Longest time from the death of a publisher to `dead`: 5 s, and one for a busy machine.
 const DEAD_MAX: f64 = 6.0;

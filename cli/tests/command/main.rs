@@ -3,5 +3,6 @@
 mod failures;
 mod health;
 mod process;
+mod schema;
 mod streams;
 mod usage;

@@ -38,6 +38,8 @@ pub struct StreamStats {
     pub fragments_sent_to_ip_multicast: u64,
     /// Bytes of everything else sent: have-maps, pulls, beacons, reliable messages.
     pub control_bytes_to_peers: u64,
+    /// The part of those that went to the publisher's own session.
+    pub control_bytes_to_server: u64,
     /// Bytes of everything else received.
     pub control_bytes_from_peers: u64,
     /// Access units delivered to the caller, or published.

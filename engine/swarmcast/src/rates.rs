@@ -22,6 +22,8 @@ pub struct Rates {
     pub send_data_bytes_per_second: u64,
     /// Everything else sent.
     pub send_control_bytes_per_second: u64,
+    /// The part of that which went to the publisher's own session.
+    pub send_control_bytes_per_second_to_server: u64,
 }
 
 /// Derives [`Rates`] from the counters of one stream.
@@ -59,6 +61,7 @@ impl RateMeter {
             receive_control_bytes_per_second: grown(|c| c.control_bytes_from_peers),
             send_data_bytes_per_second: grown(sent),
             send_control_bytes_per_second: grown(|c| c.control_bytes_to_peers),
+            send_control_bytes_per_second_to_server: grown(|c| c.control_bytes_to_server),
         };
         (self.at, self.before) = (now, *counters);
         self.rates
@@ -91,6 +94,7 @@ mod tests {
             bytes_requested_by_peers: 50,
             bytes_sent_to_ip_multicast: 10,
             control_bytes_to_peers: 20,
+            control_bytes_to_server: 5,
             control_bytes_from_peers: 30,
             ..StreamStats::default()
         };
@@ -103,6 +107,7 @@ mod tests {
             receive_control_bytes_per_second: 60,
             send_data_bytes_per_second: 200,
             send_control_bytes_per_second: 40,
+            send_control_bytes_per_second_to_server: 10,
         };
         assert_eq!(first, expected);
         counters.bytes_pushed_from_peers += 1_000;

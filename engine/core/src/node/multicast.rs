@@ -285,7 +285,7 @@ impl Node {
             let session =
                 self.sessions.values_mut().find(|session| session.peer == publisher && session.greeted);
             if let Some(session) = session {
-                stream.stats.control_bytes_to_peers += datagram.len() as u64;
+                stream.count_control(session.peer, datagram.len());
                 session.outbox.push_control(datagram.clone());
             }
         }
@@ -317,7 +317,7 @@ impl Node {
         });
         if let Some((.., session)) = carriers.min_by_key(|(far, depth, session)| (*far, *depth, session.path))
         {
-            stream.stats.control_bytes_to_peers += datagram.len() as u64;
+            stream.count_control(session.peer, datagram.len());
             session.outbox.push_control(datagram);
         }
     }

@@ -303,13 +303,13 @@ impl Node {
     /// Passes a beacon on at once to the neighbours that lack it.
     fn pass_on_beacon(&mut self, from: PathId, tag: StreamTag, at_ms: u64, datagram: &Bytes) {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
-        let bytes = datagram.len() as u64;
+        let bytes = datagram.len();
         for session in self.sessions.values_mut().filter(|session| session.greeted && session.path != from) {
             let Some(remote) = session.streams.get_mut(&tag).filter(|remote| remote.beacon_ms < at_ms) else {
                 continue;
             };
             remote.beacon_ms = at_ms;
-            stream.stats.control_bytes_to_peers += bytes;
+            stream.count_control(session.peer, bytes);
             session.outbox.push_control(datagram.clone());
         }
     }

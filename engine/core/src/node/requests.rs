@@ -63,7 +63,7 @@ impl Node {
         if !lacking.is_empty() {
             remote.open_want = true;
             let nack = Datagram::encode_nack(tag, &lacking);
-            stream.stats.control_bytes_to_peers += nack.len() as u64;
+            stream.count_control(session.peer, nack.len());
             session.outbox.push_control(nack.into());
         }
     }

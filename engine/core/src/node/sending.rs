@@ -158,12 +158,13 @@ impl Node {
             }
             remote.have_at = now.after(period);
             remote.open_want = false;
-            stream.stats.control_bytes_to_peers += datagram.len() as u64;
+            stream.count_control(session.peer, datagram.len());
             session.outbox.push_control(datagram.clone());
-            if let Some(last) = stream.last_beacon.as_ref().filter(|_| remote.beacon_ms < map.beacon_ms) {
+            let newer = stream.last_beacon.as_ref().filter(|_| remote.beacon_ms < map.beacon_ms);
+            if let Some(beacon) = newer.map(|last| last.datagram.clone()) {
                 remote.beacon_ms = map.beacon_ms;
-                stream.stats.control_bytes_to_peers += last.datagram.len() as u64;
-                session.outbox.push_control(last.datagram.clone());
+                stream.count_control(session.peer, beacon.len());
+                session.outbox.push_control(beacon);
             }
         }
     }

@@ -193,6 +193,14 @@ impl Stream {
         self.keys.tag()
     }
 
+    /// Counts what goes to a peer beside fragments.
+    pub(super) fn count_control(&mut self, peer: PeerId, bytes: usize) {
+        self.stats.control_bytes_to_peers += bytes as u64;
+        if peer == self.publisher() {
+            self.stats.control_bytes_to_server += bytes as u64;
+        }
+    }
+
     pub(super) fn publisher(&self) -> PeerId {
         self.offer.publisher
     }

@@ -409,7 +409,7 @@ impl Node {
             let Some(session) = self.sessions.get_mut(&path) else { continue };
             for part in wants.chunks(WANTS_MAX) {
                 let datagram = Datagram::encode_pull(tag, part);
-                stream.stats.control_bytes_to_peers += datagram.len() as u64;
+                stream.count_control(session.peer, datagram.len());
                 session.outbox.push_control(datagram.into());
             }
         }
