@@ -129,7 +129,7 @@ impl Remote {
 
     /// Returns the age past which it has no use for a fragment.
     pub(crate) fn patience(&self, now: Now) -> Duration {
-        if now < self.joining_until { self.patience + CATCH_UP_GRACE } else { self.patience }
+        self.patience + self.joining_until.since(now)
     }
 
     /// Takes a have-map. Nothing behind `newest_max`, the newest that a beacon vouches for and 2 s more, is believed.

@@ -46,6 +46,11 @@ impl Parcel {
         self.expires.since(self.queued)
     }
 
+    /// Returns whether it has waited for so many thirds of the receiver's patience.
+    fn waits(&self, now: Now, thirds: u32) -> bool {
+        now.since(self.queued) > self.patience() * thirds / 3
+    }
+
     /// Takes the next part: the header first, then the shards in order.
     fn next(&mut self) -> Option<Option<u8>> {
         if self.word & Want::HEADER != 0 {
@@ -176,50 +181,65 @@ impl Outbox {
     }
 
     /// Sheds in whole runs what a path of `rate` bytes a second has no room for. What nothing refers to goes when it
-    /// waited for a third of the receiver's patience; reference pictures then in favour of a newer random-access
-    /// point, and after two thirds without one, up to the next: a large first picture leaves room for those behind
-    /// it. Sound and data go only when they have expired.
+    /// waited for a third of the receiver's patience; reference pictures then in favour of the next random-access
+    /// point, and after two thirds without one, up to it: a large first picture leaves room for those behind it. Sound
+    /// and data go only when they have expired.
     ///
     /// The picture at a random-access point keeps its room: what waits before it goes as soon as it would not be out
-    /// in half the receiver's patience otherwise, and once begun it gives way to nothing; the other half is left to
-    /// the repair of losses. So each group of pictures shows at least its first where the path can carry that.
+    /// in half the receiver's patience otherwise; the other half is left to the repair of losses. It gives way only to
+    /// a newer one that is in time by that, and once begun to nothing. So each group of pictures shows at least its
+    /// first where the path can carry those.
     pub(crate) fn shed_stale(&mut self, now: Now, rate: f64) {
-        let waits = |parcel: &Parcel, thirds: u32| now.since(parcel.queued) > parcel.patience() * thirds / 3;
-        let (start, begun) = (self.crowded_random_access(now, rate), self.begun_random_access());
-        let Self { pulled, pushed: [essential, reference, disposable], shed, .. } = self;
-        let [_, pulled_reference, pulled_disposable] = pulled;
+        let Self { pushed: [essential, _, disposable], shed, .. } = self;
         drop_all(essential, shed, |parcel| parcel.expires <= now);
-        keep_headers(disposable, essential, |parcel| waits(parcel, 1));
-        drop_all(disposable, shed, |parcel| waits(parcel, 1));
-        let Some(front) = reference.front().copied() else { return };
-        if let Some(start) = start {
-            let older = |parcel: &Parcel| parcel.tag == start.tag && parcel.block < start.block;
-            drop_all(reference, shed, |parcel| older(parcel) && begun.is_none_or(|last| parcel.block > last));
-            drop_all(disposable, shed, older);
-            for queue in [pulled_reference, pulled_disposable] {
-                drop_all(queue, shed, |parcel| older(parcel) && !parcel.random_access);
-            }
-        } else if waits(&front, 2) {
-            drop_all(reference, shed, |parcel| !parcel.random_access);
-            drop_all(disposable, shed, |_| true);
+        keep_headers(disposable, essential, |parcel| parcel.waits(now, 1));
+        drop_all(disposable, shed, |parcel| parcel.waits(now, 1));
+        while self.make_room(now, rate) {}
+        let [_, reference, disposable] = &mut self.pushed;
+        let begins = reference.iter().skip(1).any(|parcel| parcel.begins);
+        if !begins && reference.front().is_some_and(|front| front.waits(now, 2)) {
+            drop_all(reference, &mut self.shed, |parcel| !parcel.random_access);
+            drop_all(disposable, &mut self.shed, |_| true);
             self.broken = true;
         }
     }
 
-    /// Returns the newest random-access point that waits behind others, when those have waited for a third of the
-    /// receiver's patience, or leave it less than half of that and it would be in time without them.
-    fn crowded_random_access(&self, now: Now, rate: f64) -> Option<Parcel> {
+    /// Sheds the oldest group of pictures, but for its first, or where there are none but such, the oldest of them:
+    /// when the front has waited for a third of the receiver's patience, or the newest random-access point has no
+    /// room. Returns whether it did.
+    fn make_room(&mut self, now: Now, rate: f64) -> bool {
         let [essential, reference, _] = &self.pushed;
-        let at = reference.iter().rposition(|parcel| parcel.begins).filter(|at| *at > 0)?;
-        let (front, start) = (reference.front()?, reference[at]);
-        let picture = reference.iter().skip(at).take_while(|parcel| parcel.random_access);
+        let newest = reference.iter().rposition(|parcel| parcel.begins).filter(|at| *at > 0);
+        let Some(newest) = newest else { return false };
+        let (front, start) = (reference[0], reference[newest]);
+        let picture = reference.iter().skip(newest).take_while(|parcel| parcel.random_access);
         let first = self.catch_up.iter().chain(&self.pulled[0]).chain(&self.pulled[1]).chain(essential);
         let alone: f64 = first.chain(picture).map(Parcel::bytes).sum();
-        let others: f64 = reference.iter().take(at).map(Parcel::bytes).sum();
+        let others: f64 = reference.iter().take(newest).map(Parcel::bytes).sum();
         let sent = |bytes: f64| now.after(Duration::from_secs_f64((bytes / rate.max(1.0)).min(60.0)));
-        let late = sent(others + alone) > start.queued.after(start.patience() / 2);
-        let stale = now.since(front.queued) > front.patience() / 3;
-        if stale || (late && sent(alone) < start.expires) { Some(start) } else { None }
+        let possible = sent(alone) < start.expires;
+
+        let begun = self.begun_random_access();
+        let older = || reference.iter().take(newest).filter(|parcel| parcel.tag == start.tag);
+        let oldest = older().find(|parcel| !parcel.random_access);
+        let late = start.queued.after(start.patience() / if oldest.is_some() { 2 } else { 1 });
+        let crowded = possible && sent(others + alone) > late;
+        let whole = oldest.is_none();
+        let oldest = oldest.or_else(|| older().find(|parcel| begun.is_none_or(|last| parcel.block > last)));
+        let Some(oldest) = oldest.copied().filter(|_| crowded || (!whole && front.waits(now, 1))) else {
+            return false;
+        };
+        let behind =
+            |parcel: &&Parcel| parcel.tag == oldest.tag && parcel.block > oldest.block && parcel.begins;
+        let end = reference.iter().find(behind).map_or(start.block, |next| next.block);
+        let goes = |parcel: &Parcel| {
+            parcel.tag == oldest.tag
+                && parcel.block < end
+                && (!parcel.random_access || (whole && parcel.block >= oldest.block))
+        };
+        let Self { pulled: [_, repairs @ ..], pushed: [_, pushed @ ..], shed, .. } = self;
+        pushed.iter_mut().chain(repairs).for_each(|queue| drop_all(queue, shed, goes));
+        true
     }
 
     /// Returns the last block of the random-access point at the front, when parts of it have been sent.

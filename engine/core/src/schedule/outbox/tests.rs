@@ -91,15 +91,27 @@ fn a_random_access_point_once_begun_is_finished_before_a_newer_one() {
 }
 
 #[test]
-fn a_random_access_point_that_waits_gives_way_to_a_newer_one() {
+fn a_random_access_point_that_waits_gives_way_to_newer_ones_alone() {
     let mut outbox = Outbox::default();
+    // 400 ms each: all three would take longer than a second, two do not.
     push_random_access(&mut outbox, 0, 4, at(0));
     push_random_access(&mut outbox, 4, 4, at(0));
-    push_random_access(&mut outbox, 8, 4, at(0));
-    let mut sent = run(&mut outbox, 0..1);
-    assert!(sent.is_empty(), "none is begun before the newest is known");
-    sent = run(&mut outbox, 1..600);
-    assert_eq!(sent.keys().copied().collect::<Vec<_>>(), [8, 9, 10, 11], "{sent:?}");
+    outbox.push(picture(8, 20, at(0), false), Priority::Reference);
+    push_random_access(&mut outbox, 9, 4, at(0));
+    let sent = run(&mut outbox, 0..900);
+    assert_eq!(sent.keys().copied().collect::<Vec<_>>(), [4, 5, 6, 7, 9, 10, 11, 12], "{sent:?}");
+    assert!(sent.values().all(|parts| *parts == 60), "{sent:?}");
+}
+
+#[test]
+fn every_group_that_waits_keeps_its_first_picture() {
+    let mut outbox = Outbox::default();
+    for group in 0..4 {
+        push_random_access(&mut outbox, group * 10, 1, at(0));
+        (1..10).for_each(|n| outbox.push(picture(group * 10 + n, 30, at(0), false), Priority::Reference));
+    }
+    let sent = run(&mut outbox, 0..999);
+    assert!((0..4).all(|group| sent.get(&(group * 10)) == Some(&60)), "{sent:?}");
 }
 
 #[test]
