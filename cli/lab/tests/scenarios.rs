@@ -32,4 +32,8 @@ macro_rules! scenarios {
         }
     };
 }
-scenarios!(clean join upload loss distance bottleneck churn attack webcam overhead cpu);
+scenarios!(
+    clean join upload loss distance bottleneck churn attack webcam overhead cpu
+    fault_kill fault_silence fault_restart fault_multicast fault_sessions fault_origin fault_foreign fault_local
+    fault_loss fault_forgery
+);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{let_run, ranks};
 use crate::clip::Clip;
@@ -11,7 +11,6 @@ use crate::compare::{Comparison, Source};
 use crate::event::Event;
 use crate::lab::Lab;
 use crate::network::Network;
-use crate::output::Line;
 use crate::process::Process;
 use crate::report::{Goal, Report, Unit};
 use crate::swarm::{PATIENCE, Publisher, Swarm, Viewer, Watch};
@@ -90,17 +89,13 @@ fn recorded(viewer: &Viewer, source: &Source) -> Result<Comparison> {
 
 /// Waits until a viewer says that it gets the stream by multicast.
 fn settle(viewer: &Viewer) -> Result<()> {
-    let process = &viewer.member.process;
-    let by_multicast = |line: &Line| {
-        let event = line.event.as_ref()?;
-        let told = match event.name() {
-            "path" => event.text("to"),
-            "verdict" => event.text("path").filter(|_| event.text("to") == Some("live")),
-            _ => None,
-        };
-        (told == Some("multicast")).then_some(())
+    let by_multicast = |stats: &Event| {
+        stats.text("health/path") == Some("multicast")
+            && stats.text("health/multicast") == Some("delivering")
+            && stats.text("health/verdict") == Some("live")
     };
-    process.wait_line("stream by multicast", PATIENCE, by_multicast)
+    let process = &viewer.member.process;
+    process.wait_event_where("stats", PATIENCE, by_multicast).context("it never gets multicast").map(drop)
 }
 
 /// Words that name the group by its address.

@@ -17,7 +17,7 @@ const VIEWERS: usize = 3;
 /// Seconds until media flows from the origin.
 const FLOWS: f64 = 0.6;
 /// How long the block lasts, seconds.
-const LASTS: f64 = 4.0;
+const LASTS: f64 = 3.0;
 /// Longest gap with a playout delay of 200 ms, seconds.
 const GAP: f64 = 0.3;
 

@@ -38,7 +38,7 @@ pub(in crate::scenario) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let moment = Moment::now();
     let mut viewer = Silence::begin(network.host(1))?;
     let mut control = Silence::begin(network.host(CONTROL))?;
-    let end = Instant::now() + span(report, 12, 60);
+    let end = Instant::now() + span(report, 15, 60);
     while Instant::now() < end {
         viewer.look()?;
         control.look()?;
