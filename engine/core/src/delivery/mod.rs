@@ -397,7 +397,8 @@ impl Delivery {
         let from = std::mem::replace(&mut self.path, to);
         self.fallen |= to > from;
         if to < from {
-            self.returned = Some(now);
+            // The first rise is no return: a fall that follows it is no relapse.
+            self.returned = Some(now).filter(|_| self.fallen);
         } else if self.returned.is_some_and(|at| now.since(at) < RELAPSE) {
             self.hold = (self.hold * 2).min(HOLD_DOWN_MAX).max(self.hold_down);
         } else {

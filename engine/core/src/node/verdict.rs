@@ -44,11 +44,12 @@ impl Node {
             _ => health::Via::Mesh,
         };
         stream.newest_via = Some((carrier, block));
-        let loss = stream.reception.loss();
+        stream.reception.judge(now, &stream.window);
+        let (loss, heard) = (stream.reception.loss(), stream.reception.heard());
         let Some(monitor) = self.monitor_of(tag) else { return };
         monitor.handle_fragment(now, carrier, block, useful);
-        if via.is_multicast() {
-            monitor.handle_multicast_loss(via.path, loss);
+        if let Some((path, _)) = heard {
+            monitor.handle_multicast_loss(path, loss);
         }
     }
 

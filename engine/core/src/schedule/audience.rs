@@ -21,9 +21,15 @@ struct Reporter {
     path: Option<PathId>,
     received: u64,
     missed: u64,
+    /// Fragments received and missed in the last seconds.
+    memory: (f64, f64),
     /// Share of fragments missing at their deadline.
     residual: f64,
 }
+
+/// Part of what was reported before that still counts with the next report: 4 s in all, so that a burst of 200 ms or a
+/// membership that is renewed after half a second do not pass for a path that loses more than it saves.
+const MEMORY: f64 = 0.75;
 
 /// Everybody who reported of late.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +49,7 @@ pub(crate) struct Summary {
 impl Audience {
     /// Takes a report; `path` is the multicast path that it speaks of. An older one than the last is ignored.
     pub(crate) fn handle_report(&mut self, now: Now, report: &Report, path: Option<PathId>) {
-        let before = self.reporters.get(&report.reporter);
+        let before = self.reporters.get(&report.reporter).copied();
         if before.is_some_and(|before| before.beacon_ms > report.beacon_ms) {
             return;
         }
@@ -51,6 +57,9 @@ impl Audience {
             let stalest = self.reporters.iter().min_by_key(|(_, reporter)| reporter.at).map(|(id, _)| *id);
             stalest.and_then(|id| self.reporters.remove(&id));
         }
+        let (received, missed) =
+            before.filter(|_| report.received + report.missed > 0).map_or((0.0, 0.0), |before| before.memory);
+        let memory = (received * MEMORY + report.received as f64, missed * MEMORY + report.missed as f64);
         let residual = if report.due == 0 { 0.0 } else { report.lost as f64 / report.due as f64 };
         let reporter = Reporter {
             at: now,
@@ -58,6 +67,7 @@ impl Audience {
             path: path.filter(|_| report.hears),
             received: report.received,
             missed: report.missed,
+            memory,
             residual,
         };
         self.reporters.insert(report.reporter, reporter);
@@ -74,7 +84,7 @@ impl Audience {
         let proven = now.since(media_since) > PROOF_TIME;
         let losses = self.of_path(now, path).map(|reporter| match reporter.received + reporter.missed {
             0 => f64::from(u8::from(proven)),
-            all => reporter.missed as f64 / all as f64,
+            _ => reporter.memory.1 / (reporter.memory.0 + reporter.memory.1),
         });
         quantile(losses.collect(), 0.5)
     }
@@ -162,6 +172,22 @@ mod tests {
         audience.handle_report(Now(0), &report(2, 0, 0), Some(PATH));
         assert_eq!(audience.median_loss(later, PATH, Now(0)), 1.0);
         assert_eq!(audience.median_loss(Now(1_000_000), PATH, Now(0)), 0.0);
+    }
+
+    #[test]
+    fn a_burst_is_no_path_that_loses_all_the_time() {
+        let mut audience = Audience::default();
+        let mut loss = |seconds: u64, missed| {
+            let at = Now(seconds * 1_000_000);
+            let report = Report { beacon_ms: seconds * 1_000, ..report(1, 100 - missed, missed) };
+            audience.handle_report(at, &report, Some(PATH));
+            audience.median_loss(at, PATH, Now(0))
+        };
+        (0..10).for_each(|second| assert_eq!(loss(second, 0), 0.0));
+        assert!(loss(10, 45) < 0.15, "half a second");
+        (11..20).for_each(|second| assert!(loss(second, 0) < 0.1));
+        let sustained: Vec<_> = (20..28).map(|second| loss(second, 20)).collect();
+        assert!(sustained[0] < 0.06 && sustained[7] > 0.15, "{sustained:?}");
     }
 
     #[test]
