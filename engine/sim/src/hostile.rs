@@ -34,8 +34,10 @@ pub struct Script {
     pub boast: bool,
     /// Replays the first epoch that it saw once there is a second, to everybody and to each new neighbour.
     pub replay: bool,
-    /// Sends altered copies of what it saw, as fast as stated.
+    /// Sends altered copies of what it saw, as fast as stated, on all of its paths.
     pub flood: Option<Flood>,
+    /// Is no member: has no session with anybody, and hears and sends multicast only.
+    pub outsider: bool,
 }
 
 /// A flood of forged datagrams.
@@ -95,7 +97,10 @@ impl Hostile {
                     self.replay_offers(*path);
                 }
             }
-            Input::Disconnected { path } => {
+            Input::MulticastUp { path, .. } => {
+                self.pending.insert(*path, VecDeque::new());
+            }
+            Input::Disconnected { path } | Input::MulticastDown { path } => {
                 self.pending.remove(path);
                 self.replay_at.remove(path);
             }
@@ -104,7 +109,9 @@ impl Hostile {
                     self.offers.push(message.clone());
                 }
             }
-            Input::Datagram { datagram, .. } => self.overhear_datagram(datagram),
+            Input::Datagram { datagram, .. } | Input::Multicast { datagram, .. } => {
+                self.overhear_datagram(datagram);
+            }
             _ => {}
         }
     }
@@ -228,7 +235,14 @@ impl Process for Hostile {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        self.honest.poll_action().or_else(|| self.actions.pop_front())
+        while let Some(action) = self.honest.poll_action() {
+            let is_multicast =
+                matches!(action, Action::OpenMulticast { .. } | Action::RejoinMulticast { .. });
+            if is_multicast || !self.script.outsider {
+                return Some(action);
+            }
+        }
+        self.actions.pop_front().filter(|_| !self.script.outsider)
     }
 
     fn poll_ready(&mut self) -> Option<PathId> {
@@ -237,7 +251,10 @@ impl Process for Hostile {
 
     fn fill(&mut self, now: Now, path: PathId, budget_bytes: usize, batch: &mut Batch) {
         self.honest.fill(now, path, budget_bytes, batch);
-        let honest = std::mem::take(&mut batch.datagrams);
+        let mut honest = std::mem::take(&mut batch.datagrams);
+        if self.script.outsider {
+            honest.clear();
+        }
         batch.datagrams = honest.into_iter().filter_map(|datagram| self.tampered(datagram)).collect();
         let mut left = budget_bytes.saturating_sub(batch.datagrams.iter().map(Bytes::len).sum());
         let Some(queue) = self.pending.get_mut(&path) else { return };

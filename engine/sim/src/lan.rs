@@ -68,6 +68,8 @@ pub(crate) struct Copies {
 #[derive(Debug)]
 pub(crate) struct Lan {
     model: LinkModel,
+    /// What is different for single receivers.
+    models: BTreeMap<HostId, LinkModel>,
     channels: BTreeMap<(HostId, ChannelId), MulticastGroup>,
     members: BTreeMap<(HostId, PathId), Member>,
     links: BTreeMap<(HostId, HostId), Link>,
@@ -83,6 +85,7 @@ impl Lan {
     pub(crate) fn new(model: LinkModel) -> Self {
         Self {
             model,
+            models: BTreeMap::new(),
             channels: BTreeMap::new(),
             members: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -141,9 +144,19 @@ impl Lan {
         self.members.contains_key(&(host, path))
     }
 
-    pub(crate) fn set_model(&mut self, model: LinkModel) {
-        self.model = model;
-        self.links.values_mut().for_each(|link| link.model = model);
+    /// Sets what datagrams meet on their way to a receiver, or to all of them.
+    pub(crate) fn set_model(&mut self, whom: Whom, model: LinkModel) {
+        match whom {
+            Whom::All => {
+                self.model = model;
+                self.models.clear();
+            }
+            Whom::Host(host) => {
+                self.models.insert(host, model);
+            }
+        }
+        let links = self.links.iter_mut().filter(|((_, to), _)| whom.is(*to));
+        links.for_each(|(_, link)| link.model = model);
     }
 
     pub(crate) fn block(&mut self, whom: Whom, blockade: Blockade) {
@@ -191,7 +204,8 @@ impl Lan {
             if *host == from || !listens || !reaches(*host) || self.is_stopped(*host, bytes) {
                 continue;
             }
-            let link = self.links.entry((from, *host)).or_insert_with(|| Link::new(self.model));
+            let model = self.models.get(host).copied().unwrap_or(self.model);
+            let link = self.links.entry((from, *host)).or_insert_with(|| Link::new(model));
             let arrivals = link.carry(dice, departs);
             all.push(Copies { host: *host, path: *path, arrivals });
         }
@@ -316,7 +330,10 @@ mod tests {
         let counts: Vec<usize> =
             [100, 1_000, 1_000].iter().map(|bytes| reached(&mut lan, S, *bytes).len()).collect();
         assert_eq!(counts, [2, 0, 2]);
-        lan.set_model(LinkModel { loss: crate::link::LossModel::Random(0.5), ..LinkModel::default() });
+        let lossy = |p| LinkModel { loss: crate::link::LossModel::Random(p), ..LinkModel::default() };
+        lan.set_model(Whom::Host(HostId(1)), lossy(1.0));
+        assert_eq!(reached(&mut lan, S, 100), [2]);
+        lan.set_model(Whom::All, lossy(0.5));
         let mut dice = Dice::new(2);
         let fates = (0..1_000).map(|_| {
             let copies = lan.carry(&mut dice, S, (SENDER.0, ADDRESS, SENDER.1), 9, |_| true);

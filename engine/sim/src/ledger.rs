@@ -11,6 +11,9 @@ use crate::clock::HostClock;
 use crate::network::HostId;
 use crate::workload;
 
+/// A publisher whose source makes nothing for 200 ms says that it pauses; its clock may be fast.
+const GAP: Duration = Duration::from_millis(190);
+
 /// One published access unit without its payload, which can be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -42,6 +45,9 @@ pub(crate) struct Run {
     pub(crate) vanished: Option<Duration>,
     /// True times between which its source was silent.
     pub(crate) silences: Vec<(Duration, Duration)>,
+    /// When its last unit was published, and when a gap between two ended last.
+    last_at: Duration,
+    last_gap_at: Option<Duration>,
     /// What heads its datagrams, once its key is known.
     pub(crate) tag: Option<StreamTag>,
     /// The publisher's clock.
@@ -77,9 +83,10 @@ impl Run {
         self.silences.iter().find(|(from, to)| (*from..*to).contains(&at)).map(|(from, _)| *from)
     }
 
-    /// Returns whether the source was silent at any time in between.
+    /// Returns whether the source was silent at any time in between, be it that its units are that far apart.
     pub(crate) fn was_silent(&self, from: Duration, to: Duration) -> bool {
-        self.silences.iter().any(|(begins, ends)| *begins <= to && *ends >= from)
+        let paused = self.silences.iter().any(|(begins, ends)| *begins <= to && *ends >= from);
+        paused || self.last_gap_at.is_some_and(|at| at >= from) || self.last_at + GAP < to
     }
 
     /// Takes note of a datagram that the publisher sent.
@@ -140,6 +147,8 @@ impl Ledger {
             ended: None,
             vanished: None,
             silences: Vec::new(),
+            last_at: began,
+            last_gap_at: None,
             tag: None,
             clock,
             genuine: BTreeSet::new(),
@@ -152,6 +161,10 @@ impl Ledger {
 
     pub(crate) fn record(&mut self, host: HostId, unit: &AccessUnit, at: Duration) {
         let Some(run) = self.runs.iter_mut().rev().find(|run| run.host == host) else { return };
+        if at > run.last_at + GAP {
+            run.last_gap_at = Some(at);
+        }
+        run.last_at = at;
         run.tracks.entry(unit.track).or_default().push(Record {
             dts: unit.dts,
             pts: unit.pts,

@@ -117,9 +117,10 @@ pub struct Report {
 }
 
 impl HostReport {
-    /// Returns when it said of the stream what it is, each time.
+    /// Returns when it came to a verdict, each time; another reason for the same one is no other verdict.
     pub fn said(&self, verdict: Verdict) -> Vec<Duration> {
-        self.verdicts.iter().filter(|change| change.to == verdict).map(|change| change.at).collect()
+        let turns = self.verdicts.iter().filter(|change| change.to == verdict && change.from != verdict);
+        turns.map(|change| change.at).collect()
     }
 
     /// Returns the path that it was served by at the end, `None` when it told of none.

@@ -249,7 +249,7 @@ fn random_hostile(dice: &mut Dice) -> Vec<Script> {
         lasting: Duration::from_secs(1),
         bits_per_second: 20_000_000,
     });
-    vec![Script { alter, withhold, boast: dice.chance(0.4), replay: false, flood }]
+    vec![Script { alter, withhold, boast: dice.chance(0.4), flood, ..Script::default() }]
 }
 
 fn random_workload(dice: &mut Dice) -> Workload {

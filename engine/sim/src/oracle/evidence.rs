@@ -33,7 +33,7 @@ pub(crate) struct Witness {
     pub(crate) flows_since: Option<Duration>,
     /// When the last fragment came that may have been of use.
     pub(crate) fresh_at: Option<Duration>,
-    /// When the last fragment came by multicast, of use or not.
+    /// When the last fragment that could be verified came by multicast, of use or not.
     pub(crate) multicast_at: Option<Duration>,
     /// The newest beacon.
     pub(crate) beacon: Option<Word>,
@@ -49,6 +49,8 @@ pub(crate) struct Word {
     /// When the first copy of it came.
     pub(crate) heard_at: Duration,
     pub(crate) state: StreamState,
+    /// Whether it multicasts media.
+    pub(crate) multicasts: bool,
 }
 
 #[derive(Debug, Default)]
@@ -74,16 +76,16 @@ impl Evidence {
     ) {
         let Some(tag) = run.tag else { return };
         let witness = self.runs.entry(tag).or_default();
-        match Datagram::decode(datagram) {
+        let verifies = match Datagram::decode(datagram) {
             Ok(Datagram::Header) => witness.saw_header(at, run, datagram, playout_delay),
             Ok(Datagram::Fragment(view)) => witness.saw_fragment(at, view.id, playout_delay),
             Ok(Datagram::Beacon) => return witness.saw_beacon(at, run, datagram),
             _ => return,
-        }
+        };
         witness.counts.1 += 1;
         if by_multicast {
             witness.counts.0 += 1;
-            witness.multicast_at = Some(at);
+            witness.multicast_at = if verifies { Some(at) } else { witness.multicast_at };
         }
         if witness.blocks.len() > BLOCKS_MAX {
             witness.blocks.pop_first();
@@ -97,11 +99,11 @@ impl Witness {
         self.beacon.filter(|word| word.state != StreamState::Live).map(|word| word.made_at)
     }
 
-    fn saw_header(&mut self, at: Duration, run: &Run, datagram: &[u8], playout_delay: Duration) {
-        let Ok((header, ..)) = BlockHeader::decode(datagram) else { return };
+    fn saw_header(&mut self, at: Duration, run: &Run, datagram: &[u8], playout_delay: Duration) -> bool {
+        let Ok((header, ..)) = BlockHeader::decode(datagram) else { return false };
         let held = self.blocks.entry(header.block).or_default();
         if held.header.is_some() {
-            return;
+            return true;
         }
         let closed_at = run.true_time(header.closed);
         held.header = Some((header.data, closed_at));
@@ -112,13 +114,15 @@ impl Witness {
         } else if orphans {
             self.use_of(at, false);
         }
+        true
     }
 
-    fn saw_fragment(&mut self, at: Duration, id: FragmentId, playout_delay: Duration) {
+    /// Returns whether it can be verified: its header is there.
+    fn saw_fragment(&mut self, at: Duration, id: FragmentId, playout_delay: Duration) -> bool {
         let held = self.blocks.entry(id.block).or_default();
-        let bit = 1 << id.index;
+        let (bit, verifies) = (1 << id.index, held.header.is_some());
         if held.word & bit != 0 {
-            return;
+            return verifies;
         }
         let lacking = |data: u8| id.index < data && held.word.count_ones() < u32::from(data);
         let useful = held
@@ -126,13 +130,15 @@ impl Witness {
             .is_some_and(|(data, closed_at)| lacking(data) && at + MARGIN < closed_at + playout_delay);
         held.word |= bit;
         self.use_of(at, useful);
+        verifies
     }
 
     fn saw_beacon(&mut self, at: Duration, run: &Run, datagram: &[u8]) {
         let Ok((beacon, _)) = Beacon::decode(datagram) else { return };
         let made_at = run.true_time(beacon.at);
         if beacon.epoch == run.epoch && self.beacon.is_none_or(|word| word.made_at < made_at) {
-            self.beacon = Some(Word { made_at, heard_at: at, state: beacon.state });
+            self.beacon =
+                Some(Word { made_at, heard_at: at, state: beacon.state, multicasts: beacon.multicast });
         }
     }
 
@@ -233,13 +239,13 @@ mod tests {
         let run = &ledger.runs()[0];
         let mut hear = |at_s, made_s, state| {
             let beacon = Beacon {
-                multicast: false,
                 epoch: Epoch(1),
                 at: DELAY * made_s,
                 wall: swarmcast_core::ids::WallClock(0),
                 state,
                 blocks: 4,
                 random_access: None,
+                multicast: false,
                 nonces: Vec::new(),
             };
             let datagram = signed(|out| beacon.encode(TAG, out));

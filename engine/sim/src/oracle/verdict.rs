@@ -93,6 +93,8 @@ pub(crate) struct VerdictOracle {
     pub(crate) paths: Vec<PathChange>,
     changed_at: Duration,
     path: Option<PathKind>,
+    /// Path that a verdict named before it was told of; word of it follows in the same step.
+    ahead: Option<(Duration, PathKind)>,
     path_verdicts: [PathVerdict; 4],
     control_plane: ControlPlane,
     /// Whether a new run has begun, so that the machine may begin again.
@@ -106,11 +108,8 @@ impl VerdictOracle {
     pub(crate) fn saw(&mut self, event: &Event, scene: &Scene<'_>) -> Result<(), Breach> {
         match event {
             Event::Verdict { from, to, reason, path, .. } => {
-                self.saw_verdict(*from, *to, reason.as_ref(), scene)?;
-                match self.path.filter(|known| known != path) {
-                    Some(known) => Err(Breach::PathChain { was: known, from: *path, to: *path }),
-                    None => Ok(()),
-                }
+                self.ahead = self.path.filter(|known| known != path).map(|_| (scene.at, *path));
+                self.saw_verdict(*from, *to, reason.as_ref(), scene)
             }
             Event::Path { from, to, cause, .. } => self.saw_path(*from, *to, cause, scene),
             Event::PathVerdict { path, from, to, .. } => {
@@ -142,6 +141,9 @@ impl VerdictOracle {
         if self.alarmed || scene.was_stopped(TURN_MAX) {
             return Ok(());
         }
+        if let (Some((_, path)), Some(was)) = (self.ahead.take_if(|(at, _)| *at < scene.at), self.path) {
+            return Err(Breach::PathChain { was, from: path, to: path });
+        }
         let verdict = self.judge_silence(scene).and_then(|()| self.judge_word(scene));
         self.alarmed = verdict.is_err();
         verdict
@@ -155,12 +157,15 @@ impl VerdictOracle {
         scene: &Scene<'_>,
     ) -> Result<(), Breach> {
         let was = std::mem::replace(&mut self.verdict, to);
+        let is_refined =
+            from == to && self.verdicts.last().is_some_and(|last| last.reason.as_ref() != reason);
         self.verdicts.push(VerdictChange { at: scene.at, from, to, reason: reason.cloned() });
-        (self.alarmed, self.changed_at) = (false, scene.at);
-        if was != from || !is_legal(from, to, self.reset) {
+        if was != from || !(is_refined || is_legal(from, to, self.reset)) {
             return Err(Breach::VerdictChain { was, from, to });
         }
-        self.reset = false;
+        if !is_refined {
+            (self.alarmed, self.changed_at, self.reset) = (false, scene.at, false);
+        }
         let blamed = Breach::Blamed { verdict: to, reason: reason.cloned() };
         if reason == Some(&Reason::PublisherGone) && scene.publisher_is_well {
             return Err(blamed);
@@ -171,6 +176,7 @@ impl VerdictOracle {
             return Err(blamed);
         }
         match to {
+            _ if is_refined => Ok(()),
             Verdict::Starved => judge_starved(scene),
             Verdict::Dead if from == Verdict::Starved => judge_dead(scene),
             Verdict::Paused => judge_paused(scene),
@@ -186,6 +192,7 @@ impl VerdictOracle {
         scene: &Scene<'_>,
     ) -> Result<(), Breach> {
         let was = self.path.replace(to);
+        self.ahead = self.ahead.filter(|(at, path)| *at < scene.at || *path != to);
         self.paths.push(PathChange { at: scene.at, from, to, cause: cause.clone() });
         let chained = was.is_none_or(|was| was == from) && (from != to || *cause == PathCause::Started);
         let directed = match cause {
@@ -193,7 +200,7 @@ impl VerdictOracle {
             PathCause::MulticastSilent { .. } | PathCause::MulticastLossy { .. } => {
                 from == PathKind::Multicast && to > from
             }
-            PathCause::BufferLow | PathCause::Busy { .. } | PathCause::Unreachable => to > from,
+            PathCause::Busy { .. } | PathCause::Unreachable => to > from,
             _ => true,
         };
         if !chained || !directed {
@@ -201,7 +208,10 @@ impl VerdictOracle {
         }
         let since_multicast = scene.witness.and_then(|w| w.multicast_at).map(|at| scene.ran_since(at));
         let is_true = match cause {
-            PathCause::MulticastSilent { .. } => since_multicast.is_none_or(|ago| ago >= SILENT_MIN),
+            PathCause::MulticastSilent { .. } => {
+                let rests = scene.witness.and_then(|w| w.beacon).is_some_and(|word| !word.multicasts);
+                rests || since_multicast.is_none_or(|ago| ago >= SILENT_MIN)
+            }
             PathCause::Healed if to == PathKind::Multicast => {
                 since_multicast.is_some_and(|ago| ago <= HEALED_MAX)
             }

@@ -102,8 +102,8 @@ pub enum Deed {
     CutPair(HostId, HostId, bool),
     /// Changes the link between two hosts.
     SetLink(HostId, HostId, LinkModel),
-    /// Changes what multicast datagrams meet on their way to each receiver.
-    SetMulticast(LinkModel),
+    /// Changes what multicast datagrams meet on their way to a receiver, or to each of all.
+    SetMulticast(Whom, LinkModel),
     /// Keeps multicast from one host or from all.
     BlockMulticast(Whom, Blockade),
     /// Makes a host's next `datagrams` that are longer than so many bytes reach nobody by multicast.
@@ -178,7 +178,7 @@ impl World {
                 self.disturb(&[a, b], cut);
             }
             Deed::SetLink(a, b, model) => self.network.set_link(a, b, model),
-            Deed::SetMulticast(model) => self.network.lan.set_model(model),
+            Deed::SetMulticast(whom, model) => self.network.lan.set_model(whom, model),
             Deed::BlockMulticast(whom, blockade) => self.network.lan.block(whom, blockade),
             Deed::DropMulticast { host, datagrams, longer_than } => {
                 self.network.lan.doom(host, datagrams, longer_than);

@@ -9,7 +9,7 @@ use super::*;
 use crate::clock::HostClock;
 use crate::ledger::Ledger;
 use crate::network::HostId;
-use crate::workload::Workload;
+use crate::workload::{Source, Workload};
 
 const MS: Duration = Duration::from_millis(1);
 const S: Duration = Duration::from_secs(1);
@@ -82,7 +82,7 @@ impl Bench {
     }
 
     fn word(&mut self, state: StreamState, at: Duration) {
-        self.witness.beacon = Some(Word { made_at: at, heard_at: at, state });
+        self.witness.beacon = Some(Word { made_at: at, heard_at: at, state, multicasts: true });
     }
 }
 
@@ -136,7 +136,14 @@ fn word_of_a_pause_excuses_silence_and_must_be_passed_on() {
 #[test]
 fn a_pause_that_nobody_made_is_false() {
     let mut bench = Bench::live();
+    let mut source = Source::new(Workload::television(1_000_000), 1);
+    while source.next_at() < S * 10 {
+        let at = source.next_at();
+        bench.ledger.record(HostId(0), &source.draw().unwrap(), at);
+    }
     assert_eq!(bench.say(S * 10, Verdict::Live, Verdict::Paused, None), Err(Breach::FalsePaused));
+    bench.say(S * 10 + MS * 300, Verdict::Paused, Verdict::Live, None).unwrap();
+    bench.say(S * 10 + MS * 300, Verdict::Live, Verdict::Paused, None).unwrap();
 }
 
 #[test]
@@ -155,6 +162,11 @@ fn verdicts_form_a_chain_of_legal_steps() {
     assert!(matches!(chain(Verdict::Live, Verdict::Live), Err(Breach::VerdictChain { .. })));
     assert!(matches!(chain(Verdict::Live, Verdict::Dead), Err(Breach::VerdictChain { .. })));
     assert!(matches!(chain(Verdict::Live, Verdict::Joining), Err(Breach::VerdictChain { .. })));
+    let mut bench = Bench::live();
+    bench.say(S * 20, Verdict::Live, Verdict::Starved, None).unwrap();
+    bench.say(S * 20, Verdict::Starved, Verdict::Starved, Some(Reason::PublisherGone)).unwrap();
+    let again = bench.say(S * 20, Verdict::Starved, Verdict::Starved, Some(Reason::PublisherGone));
+    assert!(matches!(again, Err(Breach::VerdictChain { .. })), "the same reason twice");
     let mut bench = Bench::live();
     bench.see(S * 20, &Event::Reset { stream: STREAM, old: Epoch(1), new: Epoch(2) }).unwrap();
     bench.say(S * 20, Verdict::Live, Verdict::Joining, None).unwrap();
@@ -207,7 +219,7 @@ fn paths_form_a_chain_whose_causes_are_true() {
     bench.witness.multicast_at = Some(S * 10);
     bench.go(S, PathKind::Multicast, PathKind::Multicast, PathCause::Started).unwrap();
     bench.go(S * 10 + MS * 120, PathKind::Multicast, PathKind::Mesh, silent()).unwrap();
-    let upwards = bench.go(S * 11, PathKind::Mesh, PathKind::Multicast, PathCause::BufferLow);
+    let upwards = bench.go(S * 11, PathKind::Mesh, PathKind::Multicast, PathCause::Unreachable);
     assert!(matches!(upwards, Err(Breach::PathChain { .. })), "{upwards:?}");
     let broken = bench.go(S * 11, PathKind::Unicast, PathKind::Mesh, PathCause::Healed);
     assert!(matches!(broken, Err(Breach::PathChain { .. })), "{broken:?}");

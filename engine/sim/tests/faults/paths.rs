@@ -1,0 +1,160 @@
+//! Multicast alone, blocked, expired, and with sessions blocked beside it.
+
+use swarmcast_core::health::{PathCause, PathKind, Verdict};
+use swarmcast_core::ids::StreamHandle;
+use swarmcast_core::multicast::MulticastChoice;
+use swarmcast_core::node::Command;
+use swarmcast_sim::lan::{Blockade, Whom};
+use swarmcast_sim::network::{Between, Firewall, HostId};
+use swarmcast_sim::report::Report;
+use swarmcast_sim::scenario::{PUBLISHER, Scenario};
+use swarmcast_sim::workload::Workload;
+use swarmcast_sim::world::{Deed, HostConfig};
+
+use super::*;
+
+/// Bytes on the publisher's wire, and media pushed to all viewers, between 5 s and the end.
+fn settled_traffic(viewers: u32) -> (u64, u64) {
+    let address = "239.255.7.7:24600,source=10.0.0.0";
+    let scenario = Scenario {
+        workload: Workload::television(8_000_000),
+        multicast: address.parse::<MulticastChoice>().unwrap(),
+        ..multicast(40, viewers, 10)
+    };
+    let mut world = scenario.build().unwrap();
+    world.run_until(S * 5);
+    let before = Report::of(&world, 40);
+    let after = finish(&mut world, &scenario);
+    assert_unharmed(&after);
+    let pushed = |report: &Report| report.viewers().map(|v| v.stats.bytes_pushed_from_peers).sum::<u64>();
+    let sent = |report: &Report| report.hosts[0].sent.wire_bytes;
+    (sent(&after) - sent(&before), pushed(&after) - pushed(&before))
+}
+
+#[test]
+fn the_publisher_sends_the_same_for_1_8_and_40_viewers() {
+    let traffic = [1, 8, 40].map(settled_traffic);
+    let sent = traffic.map(|(sent, _)| sent);
+    let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+    assert!((most - least) * 20 <= *least, "bytes: {sent:?}");
+    assert_eq!(traffic.map(|(_, pushed)| pushed), [0; 3], "stripes are parked");
+}
+
+#[test]
+fn one_viewer_without_multicast_is_served_by_the_mesh_until_it_heals() {
+    let deeds = blocked(Whom::Host(HostId(2)), Blockade::Everything, S * 5, S * 9);
+    let report = run(multicast(41, 5, 14), deeds);
+    assert_unharmed(&report);
+    for viewer in report.viewers() {
+        if viewer.host == HostId(2) {
+            assert_left_and_returned(viewer, S * 5, S * 9, S * 2);
+        } else {
+            assert_eq!(viewer.path(), Some(PathKind::Multicast), "{}", viewer.host);
+            assert!(turned(viewer, (PathKind::Multicast, PathKind::Mesh), S * 5..S * 14).is_none());
+        }
+    }
+}
+
+#[test]
+fn when_nobody_gets_multicast_everybody_is_served_by_the_mesh_until_it_heals() {
+    let report = run(multicast(42, 5, 16), blocked(Whom::All, Blockade::Everything, S * 5, S * 9));
+    assert_unharmed(&report);
+    report.viewers().for_each(|viewer| assert_left_and_returned(viewer, S * 5, S * 9, S * 2));
+}
+
+#[test]
+fn beacons_that_pass_do_not_hide_that_media_does_not() {
+    let report = run(multicast(43, 5, 16), blocked(Whom::All, Blockade::LongerThan(400), S * 5, S * 9));
+    assert_unharmed(&report);
+    for viewer in report.viewers() {
+        let left = turned(viewer, (PathKind::Multicast, PathKind::Mesh), S * 5..S * 5 + MS * 500);
+        let named =
+            matches!(left, Some((_, PathCause::MulticastSilent { .. } | PathCause::MulticastLossy { .. })));
+        assert!(named, "{}: {left:?}", viewer.host);
+    }
+}
+
+#[test]
+fn a_membership_that_expires_is_renewed_and_nothing_is_missing() {
+    let scenario = Scenario { playout_delay: S * 2, ..multicast(44, 4, 20) };
+    let deeds = [(S * 4, Deed::StopQueries(Whom::All, Some(S * 5)))];
+    let report = run(scenario, deeds);
+    assert_unharmed(&report);
+    for viewer in report.viewers() {
+        let left = viewer.paths.iter().filter(|change| change.from == PathKind::Multicast && change.at > S);
+        assert!(
+            left.count() <= 3 && viewer.multicast_share > 0.5,
+            "{}: {}",
+            viewer.host,
+            viewer.multicast_share
+        );
+    }
+}
+
+#[test]
+fn multicast_alone_is_enough_also_for_a_newcomer() {
+    let scenario = multicast(45, 4, 14);
+    let late = scenario.join(HostConfig::default());
+    let deeds = [(S * 5, Deed::SetFirewall(Between::All, Firewall::Closed)), (S * 9, late)];
+    let report = run(scenario, deeds);
+    assert_no_alarm(&report);
+    assert_eq!(report.missing().0, 0, "{report}");
+    let newcomer = &report.hosts[5];
+    assert!(newcomer.joined.is_some_and(|joined| joined < S * 3), "{:?}", newcomer.joined);
+    for viewer in report.viewers() {
+        assert_eq!(viewer.path(), Some(PathKind::Multicast), "{}", viewer.host);
+    }
+}
+
+#[test]
+fn unicast_takes_over_when_neither_multicast_nor_other_viewers_are_reached() {
+    let (cut, healed) = (S * 5, S * 9);
+    let others = Between::Others(PUBLISHER);
+    let mut deeds = blocked(Whom::All, Blockade::Everything, cut, healed).to_vec();
+    deeds.push((cut, Deed::SetFirewall(others, Firewall::Closed)));
+    deeds.push((healed, Deed::SetFirewall(others, Firewall::Open)));
+    let report = run(multicast(46, 5, 20), deeds);
+    assert_unharmed(&report);
+    for viewer in report.viewers() {
+        let fell = viewer.paths.iter().find(|change| change.at >= cut && change.to > PathKind::Multicast);
+        assert!(fell.is_some_and(|change| change.at <= cut + MS * 600), "{}: {fell:?}", viewer.host);
+        assert!(viewer.stats.bytes_received_from_server > 300_000, "{}: 4 s of it", viewer.host);
+        assert_eq!(viewer.path(), Some(PathKind::Multicast), "{} returns", viewer.host);
+    }
+}
+
+#[test]
+fn who_asks_for_unicast_gets_all_of_it_from_the_publisher_and_can_go_back() {
+    let fall = |to| Deed::Command(HostId(2), Command::Fall { stream: StreamHandle(1), to });
+    let deeds = [(S * 5, fall(PathKind::Unicast)), (S * 9, fall(PathKind::Multicast))];
+    let report = run(multicast(49, 5, 13), deeds);
+    assert_unharmed(&report);
+    let viewer = &report.hosts[2];
+    let fell = turned(viewer, (PathKind::Multicast, PathKind::Unicast), S * 5..S * 5 + MS * 600);
+    assert_eq!(fell.map(|(_, cause)| cause), Some(PathCause::Asked));
+    let back = turned(viewer, (PathKind::Unicast, PathKind::Multicast), S * 9..S * 9 + MS * 100);
+    assert_eq!(back.map(|(_, cause)| cause), Some(PathCause::Asked));
+}
+
+#[test]
+fn a_short_buffer_hides_the_way_down_to_unicast_but_for_300_ms() {
+    let cut = S * 5;
+    let mut deeds = blocked(Whom::All, Blockade::Everything, cut, S * 60).to_vec();
+    deeds.push((cut, Deed::SetFirewall(Between::Others(PUBLISHER), Firewall::Closed)));
+    let scenario = Scenario { playout_delay: MS * 200, ..multicast(47, 5, 9) };
+    let report = run(scenario, deeds);
+    // 25 pictures a second and 47 units of sound: 300 ms are 22 of them at most.
+    for viewer in report.viewers() {
+        assert!(viewer.missing <= 22, "{}: {} missing", viewer.host, viewer.missing);
+    }
+}
+
+#[test]
+fn a_multicast_interface_that_goes_and_comes_is_used_again() {
+    let deeds = [(S * 5, Deed::Unplug(HostId(2), true)), (S * 6, Deed::Unplug(HostId(2), false))];
+    let report = run(multicast(48, 4, 14), deeds);
+    assert_eq!(report.hosts[2].path(), Some(PathKind::Multicast));
+    assert!(report.hosts[2].said(Verdict::Dead).is_empty());
+    let others = report.viewers().filter(|viewer| viewer.host != HostId(2));
+    assert_eq!(others.map(|viewer| viewer.missing).sum::<u64>(), 0, "{report}");
+}
