@@ -1,8 +1,8 @@
 //! The media rate controller of one session: a token bucket whose rate follows delay and sustained loss.
 //!
 //! Live media knows its rate, and random loss says nothing about room on the path; so the rate falls when the queue on
-//! the path grows or when a quarter of all packets is lost, never below a share of the stream's own rate, and rises
-//! otherwise. With the share at 0.6 a stream beside one greedy TCP flow keeps its sound and most of its pictures and
+//! the path grows or when a third of all packets is lost, never below a share of the stream's own rate, and rises
+//! otherwise. With the share at 0.62 a stream beside one greedy TCP flow keeps its sound and most of its pictures and
 //! leaves the other flow its part.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ const CEILING: f64 = 250e6;
 /// Bytes a second at least, whatever the stream's rate: 200 kbit/s.
 const FLOOR: f64 = 25e3;
 /// Share of the stream's rate below which delay alone does not push.
-const SHARE: f64 = 0.6;
+const SHARE: f64 = 0.62;
 /// Queueing delay that is somebody's standing queue rather than jitter.
 const DELAY_MAX: Duration = Duration::from_millis(30);
 /// Share of packets lost over about a second that tells a path is overrun, even without delay: radio at its worst loses
