@@ -114,7 +114,7 @@ impl Measured {
         let percent = |parts: u32| f64::from(parts) / 100.0;
         write!(
             f,
-            "  {} on multicast, lost p50 {:.2} % p95 {:.2} % worst {:.2} %, parity {} %",
+            "  {} report: lost p50 {:.2} % p95 {:.2} % worst {:.2} %, parity {} %",
             c.reporters,
             percent(c.reported_loss_p50),
             percent(c.reported_loss_p95),
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(told(counters), quiet);
         (counters.reporters, counters.reported_loss_p95, counters.reported_loss_max) = (6, 2, 150);
         counters.parity_percent = 6;
-        let reports = "  6 on multicast, lost p50 0.00 % p95 0.02 % worst 1.50 %, parity 6 %";
+        let reports = "  6 report: lost p50 0.00 % p95 0.02 % worst 1.50 %, parity 6 %";
         assert_eq!(told(counters), format!("{quiet}{reports}"));
     }
 }

@@ -150,7 +150,9 @@ pub(crate) fn sentence(given: &Reason) -> String {
             };
             return format!("none of {attempted} peers could be reached: the last one {met}");
         }
-        Reason::PartitionedLocal => "all neighbours fell silent at once: this host is cut off from the LAN",
+        Reason::PartitionedLocal => {
+            "this computer is cut off from the LAN, where all neighbours fell silent at once"
+        }
         Reason::Overrun => "this computer was too busy to keep up",
         Reason::NetworkDown => "no network interface of this computer is up",
         Reason::MulticastBlocked { interface } => {

@@ -43,6 +43,11 @@
 //! # }
 //! ```
 //!
+//! A subscription tells how it fares twice: as events ([`Event::Verdict`], [`Event::Path`] and others, each with a
+//! [`Event::code`]) and as a value that can be read and watched from anywhere ([`Subscriber::health`]). When neither
+//! multicast nor neighbours nor the publisher deliver, it plays a URL of the caller's ([`SubscribeConfig::foreign`]),
+//! or leaves that to the caller ([`FallbackPolicy::Manual`]).
+//!
 //! Media comes from a [`Source`] (any ffmpeg input) by [`Sender::feed`], and goes into a [`Sink`] (any ffmpeg
 //! output) by a [`Recorder`]; both block, so they run on threads of the caller's. A stream keeps its identity
 //! between runs when its [`Identity`] comes from a [`StateDir`].
