@@ -220,14 +220,16 @@ macro_rules! counters {
 }
 counters! {
     numbers:
-        bytes_pushed_to_peers fragments_pushed_to_peers bytes_pushed_from_peers fragments_pushed_from_peers
-        bytes_requested_by_peers fragments_requested_by_peers bytes_requested_from_peers
-        fragments_requested_from_peers control_bytes_to_peers control_bytes_to_server control_bytes_from_peers
-        access_units access_unit_bytes lost repaired repaired_by_parity repaired_by_peer repaired_by_publisher late duplicate
-        orphan replay forged malformed unkept shed skipped overflowed window_bytes suppliers consumers neighbours viewers
-        bytes_received_from_server fragments_received_from_server bytes_received_from_ip_multicast
-        fragments_received_from_ip_multicast bytes_sent_to_ip_multicast fragments_sent_to_ip_multicast
-        multicast_loss parity_percent reporters reported_loss_p50 reported_loss_p95 reported_loss_max;
+        bytes_pushed_to_peers fragments_pushed_to_peers bytes_pushed_from_peers
+        fragments_pushed_from_peers bytes_requested_by_peers fragments_requested_by_peers
+        bytes_requested_from_peers fragments_requested_from_peers control_bytes_to_peers
+        control_bytes_to_server control_bytes_from_peers access_units access_unit_bytes lost
+        repaired repaired_by_parity repaired_by_peer repaired_by_publisher late duplicate orphan
+        replay forged malformed unkept shed skipped overflowed window_bytes suppliers consumers
+        neighbours viewers bytes_received_from_server fragments_received_from_server
+        bytes_received_from_ip_multicast fragments_received_from_ip_multicast
+        bytes_sent_to_ip_multicast fragments_sent_to_ip_multicast multicast_loss parity_percent
+        reporters reported_loss_p50 reported_loss_p95 reported_loss_max;
     seconds: since_last_fragment distance_to_live_edge
 }
 
