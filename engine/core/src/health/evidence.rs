@@ -253,6 +253,11 @@ impl Evidence {
         }
     }
 
+    /// Returns until when playout has a reason to be dry: what follows a pause is due a playout delay behind it.
+    pub(crate) fn dry_until(&self) -> Option<Now> {
+        Some(self.excused?.after(self.delay))
+    }
+
     /// Returns when silence kills the stream; `None` before its publisher was proven to live. What has ended has the
     /// playout delay to be completed.
     pub(crate) fn dies_at(&self) -> Option<Now> {

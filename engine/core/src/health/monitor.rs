@@ -406,11 +406,12 @@ impl Monitor {
     }
 
     fn decide(&mut self, now: Now) {
-        let Self { paths, delivery, evidence, changes, verdict, dry_at, hole, reason, .. } = self;
+        let dry_at = self.dry_at();
+        let Self { paths, delivery, evidence, changes, verdict, hole, reason, .. } = self;
         let expected = evidence.expects_media(now);
         let gone = *reason == Some(Reason::PublisherGone);
         let found = evidence.opened;
-        let ground = Ground { paths, verdict: *verdict, found, gone, dry_at: *dry_at, hole: *hole, expected };
+        let ground = Ground { paths, verdict: *verdict, found, gone, dry_at, hole: *hole, expected };
         delivery.decide(now, ground);
         while let Some(outcome) = delivery.poll() {
             let path = delivery.path();
@@ -422,12 +423,18 @@ impl Monitor {
         }
     }
 
+    /// Returns when playout runs dry without a reason.
+    fn dry_at(&self) -> Option<Now> {
+        Some(self.dry_at?.max(self.evidence.dry_until().unwrap_or_default()))
+    }
+
     fn ground(&self, now: Now) -> Ground<'_> {
-        let Self { paths, verdict, dry_at, hole, .. } = self;
+        let dry_at = self.dry_at();
+        let Self { paths, verdict, hole, .. } = self;
         let expected = self.evidence.expects_media(now);
         let gone = self.reason == Some(Reason::PublisherGone);
         let found = self.evidence.opened;
-        Ground { paths, verdict: *verdict, found, gone, dry_at: *dry_at, hole: *hole, expected }
+        Ground { paths, verdict: *verdict, found, gone, dry_at, hole: *hole, expected }
     }
 
     /// Finds out what is behind a silence.
