@@ -213,7 +213,10 @@ impl VerdictOracle {
                 rests || since_multicast.is_none_or(|ago| ago >= SILENT_MIN)
             }
             PathCause::Healed if to == PathKind::Multicast => {
-                since_multicast.is_some_and(|ago| ago <= HEALED_MAX)
+                // A source that pauses leaves nothing to be seen by any path.
+                let pauses =
+                    |ago| scene.run.is_some_and(|run| run.was_silent(scene.at.saturating_sub(ago), scene.at));
+                since_multicast.is_some_and(|ago| ago <= HEALED_MAX || pauses(ago))
             }
             _ => true,
         };

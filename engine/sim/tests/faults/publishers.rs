@@ -1,6 +1,6 @@
 //! What viewers are told of a publisher that is killed, stopped, silent, ended, restarted or impersonated.
 
-use swarmcast_core::health::Reason;
+use swarmcast_core::health::{PathKind, Reason};
 use swarmcast_core::node::CloseCause;
 use swarmcast_sim::dice::Dice;
 use swarmcast_sim::network::{Between, Firewall, HostId};
@@ -54,6 +54,22 @@ fn an_ended_stream_is_drained_and_closed_once_without_alarm() {
         let report = run(scenario, [(S * 6, Deed::Leave(PUBLISHER))]);
         assert_unharmed(&report);
         assert!(report.viewers().all(|viewer| viewer.closed == Some(CloseCause::Ended)), "{report}");
+    }
+}
+
+#[test]
+fn a_silent_source_is_a_pause_without_alarm_or_fallback() {
+    for scenario in both(64, 5, 18) {
+        let kind =
+            if scenario.multicast == Default::default() { PathKind::Multicast } else { PathKind::Mesh };
+        let report = run(scenario, [(S * 6, Deed::PauseSource(PUBLISHER, S * 7))]);
+        assert_unharmed(&report);
+        for viewer in report.viewers() {
+            assert_eq!(viewer.said(Verdict::Paused).len(), 1, "{}", viewer.host);
+            let turns = viewer.paths.iter().filter(|change| change.at > S * 4).count();
+            assert_eq!((turns, viewer.path()), (0, Some(kind)), "{}", viewer.host);
+            assert!(viewer.said(Verdict::Live).last() > Some(&(S * 13)), "{}", viewer.host);
+        }
     }
 }
 

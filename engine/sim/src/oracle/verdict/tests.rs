@@ -223,6 +223,11 @@ fn paths_form_a_chain_whose_causes_are_true() {
     assert!(matches!(upwards, Err(Breach::PathChain { .. })), "{upwards:?}");
     let broken = bench.go(S * 11, PathKind::Unicast, PathKind::Mesh, PathCause::Healed);
     assert!(matches!(broken, Err(Breach::PathChain { .. })), "{broken:?}");
+    let mut source = Source::new(Workload::television(1_000_000), 1);
+    while source.next_at() < S * 13 {
+        let at = source.next_at();
+        bench.ledger.record(HostId(0), &source.draw().unwrap(), at);
+    }
     let unproven = bench.go(S * 11, PathKind::Mesh, PathKind::Multicast, PathCause::Healed);
     assert!(matches!(unproven, Err(Breach::PathUntrue { .. })), "{unproven:?}");
     bench.witness.multicast_at = Some(S * 12);
