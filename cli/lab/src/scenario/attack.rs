@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{let_run, span};
+use super::{is_full, let_run, span};
 use crate::clip::Clip;
 use crate::compare::Source;
 use crate::lab::Lab;
@@ -109,7 +109,9 @@ fn attack(lab: &Lab, report: &mut Report, program: &Path, (script, counters): (&
     report.add("lies counted", found_out, Unit::Count, Goal::AtLeast(1.0));
     report.add("times that a viewer dropped the liar", dropped as f64, Unit::Count, Goal::None);
     if flooded {
-        report.add("arrived at the busiest viewer", arrived, Unit::MegabitsPerSecond, Goal::AtLeast(FLOOD));
+        // What a busy machine can flood says nothing of who is flooded.
+        let goal = if is_full(report) { Goal::AtLeast(FLOOD) } else { Goal::None };
+        report.add("arrived at the busiest viewer", arrived, Unit::MegabitsPerSecond, goal);
     }
     report.add("busiest viewer, of a core", busiest, Unit::Percent, Goal::AtMost(CORE_PERCENT));
     Ok(())
