@@ -81,6 +81,8 @@ pub(crate) struct Playout {
     joiner: Joiner,
     tracks: [TrackPlay; TRACKS_MAX],
     last_media: MediaTime,
+    /// Media time of the newest unit or block that was delivered, skipped or given up.
+    reached: MediaTime,
     /// When the last block delivered is due.
     dry_at: Option<Now>,
 }
@@ -96,6 +98,7 @@ impl Playout {
             joiner: Joiner::default(),
             tracks: [TrackPlay::default(); TRACKS_MAX],
             last_media: MediaTime::default(),
+            reached: MediaTime::default(),
             dry_at: None,
         }
     }
@@ -152,6 +155,8 @@ impl Playout {
             } else {
                 break;
             }
+            let media = slot.header().map(|header| header.header().media_time);
+            self.reached = self.reached.max(media.unwrap_or_default());
             self.next = self.next.next();
         }
         tally
@@ -191,12 +196,13 @@ impl Playout {
             return;
         }
         let play = &mut self.tracks[usize::from(unit.track.0) % TRACKS_MAX];
+        let media = MediaTime(track.time_base.to_micros(unit.dts));
+        self.reached = self.reached.max(media);
         if play.awaits_key && !unit.key {
             tally.skipped += 1;
             return;
         }
         play.awaits_key = false;
-        let media = MediaTime(track.time_base.to_micros(unit.dts));
         let duration = track.time_base.to_micros(i64::from(unit.duration));
         if let (Some(cause), Some((last, length))) = (play.broken.take(), play.last)
             && media.0.saturating_sub(last.0) > length.max(1).saturating_mul(3) / 2
@@ -206,6 +212,18 @@ impl Playout {
         play.last = Some((media, duration));
         self.last_media = self.last_media.max(media);
         out.push(Delivery::Unit { unit, due, closed });
+    }
+
+    /// Tells what is missing at the end of the stream, where no unit follows that would show it.
+    pub(crate) fn close(&mut self, catalogue: &Catalogue, out: &mut Vec<Delivery>) {
+        for track in &catalogue.tracks {
+            let play = &mut self.tracks[usize::from(track.id.0) % TRACKS_MAX];
+            if let (Some(cause), Some((from, length))) = (play.broken.take(), play.last)
+                && self.reached.0.saturating_sub(from.0) > length.max(1).saturating_mul(3) / 2
+            {
+                out.push(Delivery::Gap { track: track.id, from, to: self.reached, cause });
+            }
+        }
     }
 
     /// Marks the tracks that a lost block may have belonged to; of an unknown block, all.

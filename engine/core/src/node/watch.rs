@@ -300,6 +300,10 @@ impl Node {
             stream.stats.skipped += tally.skipped;
             stream.stats.malformed += tally.malformed;
             lost |= tally.lost + tally.skipped > 0;
+            finished |= ended_at.is_some_and(|blocks| playout.next().0 >= blocks);
+            if finished {
+                playout.close(&stream.catalogue, &mut out);
+            }
             for delivery in out {
                 self.events.push_back(match delivery {
                     Delivery::Unit { unit, due, closed } => {
@@ -318,7 +322,6 @@ impl Node {
             }
             stream.window.trim(now, next);
             stream.pulls.forget_before(next.min(stream.window.first()));
-            finished |= ended_at.is_some_and(|blocks| next.0 >= blocks);
         }
         if lost {
             self.witness_loss(now, tag);
