@@ -3,6 +3,7 @@
 use swarmcast_core::health::{PathKind, Reason};
 use swarmcast_core::node::CloseCause;
 use swarmcast_sim::dice::Dice;
+use swarmcast_sim::link::{LinkModel, LossModel};
 use swarmcast_sim::network::{Between, Firewall, HostId};
 use swarmcast_sim::scenario::PUBLISHER;
 use swarmcast_sim::workload::DataModel;
@@ -55,6 +56,18 @@ fn an_ended_stream_is_drained_and_closed_once_without_alarm() {
         assert_unharmed(&report);
         assert!(report.viewers().all(|viewer| viewer.closed == Some(CloseCause::Ended)), "{report}");
     }
+}
+
+#[test]
+fn the_end_reaches_who_lost_a_fifth_and_who_was_cut_off() {
+    let scenario = multicast(63, 4, 16);
+    let lossy = LinkModel { loss: LossModel::Random(0.2), ..LinkModel::default() };
+    let mut deeds: Vec<_> =
+        [0, 1, 2, 4].map(|other| (S * 3, Deed::SetLink(HostId(3), HostId(other), lossy))).into();
+    deeds.extend([(S * 6, Deed::Cut(HostId(2), true)), (S * 8, Deed::Cut(HostId(2), false))]);
+    deeds.push((S * 7 + MS * 500, Deed::Leave(PUBLISHER)));
+    let report = run(scenario, deeds);
+    assert!(report.viewers().all(|viewer| viewer.closed == Some(CloseCause::Ended)), "{report}");
 }
 
 #[test]
