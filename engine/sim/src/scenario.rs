@@ -8,6 +8,7 @@ use swarmcast_core::node::{Publication, Subscription};
 
 use crate::dice::Dice;
 use crate::hostile::{Flood, Script};
+use crate::lan::{Blockade, Whom};
 use crate::link::{LinkModel, LossModel, RateModel};
 use crate::network::HostId;
 use crate::report::Report;
@@ -108,6 +109,10 @@ impl Scenario {
         let rate = scenario.workload.bits_per_second() * dice.between(8, 40).unsigned_abs();
         scenario.host.up = RateModel::limited(rate);
         scenario.host.down = RateModel::limited(rate);
+        if dice.chance(0.5) {
+            scenario.multicast = MulticastChoice::Auto;
+            scenario.draw_multicast(&mut dice);
+        }
         scenario
     }
 
@@ -211,6 +216,30 @@ impl Scenario {
             let at = dice.duration(settled, self.duration.max(settled));
             self.deeds.push((at, Deed::Leave(PUBLISHER)));
             self.duration = at + self.playout_delay + Duration::from_secs(6);
+        }
+    }
+
+    /// Draws what happens to multicast: it is blocked for a while, memberships expire, or it loses more than sessions do.
+    fn draw_multicast(&mut self, dice: &mut Dice) {
+        let settled = Self::FIRST_JOIN + self.join_spread;
+        let at = dice.duration(settled, self.duration.max(settled));
+        let back = at + dice.duration(Duration::from_millis(50), Duration::from_secs(4));
+        let whom = match dice.below(u64::from(self.viewers) + 1) as u32 {
+            0 => Whom::All,
+            host => Whom::Host(HostId(host)),
+        };
+        let blockade = if dice.chance(0.5) { Blockade::Everything } else { Blockade::LongerThan(400) };
+        match dice.below(4) {
+            0 => {}
+            1 => self.deeds.push((at, Deed::StopQueries(whom, Some(Duration::from_secs(2))))),
+            2 => {
+                let loss = LossModel::Random(dice.between(0, 300) as f64 / 1_000.0);
+                self.world.multicast = Some(LinkModel { loss, ..self.world.link });
+            }
+            _ => self.deeds.extend([
+                (at, Deed::BlockMulticast(whom, blockade)),
+                (back, Deed::BlockMulticast(whom, Blockade::Lifted)),
+            ]),
         }
     }
 

@@ -238,7 +238,7 @@ impl VerdictOracle {
         };
         let flows = witness.flows_since.map(|at| scene.ran_since(at.max(self.changed_at)));
         let is_fresh = scene.idle(|w| w.useful_at).is_some_and(|idle| idle < STARVED_MIN);
-        let is_alarm = matches!(self.verdict, Verdict::Starved | Verdict::Dead);
+        let is_alarm = matches!(self.verdict, Verdict::Joining | Verdict::Starved | Verdict::Dead);
         let late = late.or_else(|| {
             let unmoved = is_alarm && is_fresh && flows.is_some_and(|span| span > TURN_MAX);
             unmoved.then_some(Verdict::Live)

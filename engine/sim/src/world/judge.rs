@@ -97,7 +97,9 @@ impl World {
             .filter_map(|stream| host.process.stats(now, stream))
             .try_for_each(|stats| host.oracle.saw_stats(&stats));
         let id = host.id;
-        let streams: Vec<_> = host.subscriptions.iter().map(|subscription| subscription.handle).collect();
+        // A process that is stopped can tell nothing.
+        let told = host.subscriptions.iter().filter(|_| host.is_running());
+        let streams: Vec<_> = told.map(|subscription| subscription.handle).collect();
         self.report(id, verdict);
         for stream in streams {
             let verdict = self.judge_health(id, stream, None);
