@@ -124,7 +124,7 @@ pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// What the embedder asks of a node.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Starts a stream; answered by [`Event::Published`].
+    /// Starts a stream; answered by [`super::Event::Published`].
     Publish(Box<Publication>),
     /// Sends one access unit. Invalid units are dropped and counted.
     Send {
@@ -142,7 +142,7 @@ pub enum Command {
     },
     /// Subscribes to a stream by name; answered by events.
     Subscribe(Box<Subscription>),
-    /// Ends a subscription; answered by one [`Event::Closed`].
+    /// Ends a subscription; answered by one [`super::Event::Closed`].
     Unsubscribe {
         /// The subscription.
         stream: StreamHandle,
@@ -154,7 +154,7 @@ pub enum Command {
         /// Where to.
         to: PathKind,
     },
-    /// Tells how the caller's foreign source does, after [`Event::Path`] named [`PathKind::Foreign`].
+    /// Tells how the caller's foreign source does, after [`super::Event::Path`] named [`PathKind::Foreign`].
     Foreign {
         /// The subscription.
         stream: StreamHandle,

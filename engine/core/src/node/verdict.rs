@@ -143,7 +143,10 @@ impl Node {
     }
 
     pub(super) fn handle_overflow(&mut self, now: Now, datagrams: u64) {
-        self.streams.values_mut().for_each(|stream| stream.stats.overflowed += datagrams);
+        for stream in self.streams.values_mut() {
+            stream.stats.overflowed += datagrams;
+            stream.reception.handle_overflow();
+        }
         self.monitors().for_each(|monitor| monitor.handle_overflow(now));
     }
 
