@@ -219,7 +219,7 @@ impl Scenario {
         }
     }
 
-    /// Draws what happens to multicast: it is blocked for a while, memberships expire, or it loses more than sessions do.
+    /// Draws what happens to multicast: a blockade for a while, memberships that expire, or losses of its own.
     fn draw_multicast(&mut self, dice: &mut Dice) {
         let settled = Self::FIRST_JOIN + self.join_spread;
         let at = dice.duration(settled, self.duration.max(settled));
