@@ -16,7 +16,7 @@ pub const HOSTS_MAX: usize = 250;
 
 /// A bridge that snoops and is its own querier, times in hundredths of a second; asking takes an address.
 const SNOOPING: &[&str] = &[
-    "link add bridge0 type bridge stp_state 0 forward_delay 0 mcast_snooping 1 \
+    "link add bridge0 type bridge stp_state 0 forward_delay 0 mcast_snooping 1 mcast_igmp_version 3 \
      mcast_query_use_ifaddr 1 mcast_startup_query_interval 50 mcast_query_interval 100 \
      mcast_query_response_interval 50 mcast_membership_interval 300 mcast_querier_interval 200",
     // It begins after one response interval, which it must know by then.
