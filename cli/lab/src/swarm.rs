@@ -51,14 +51,14 @@ pub fn binary() -> Result<PathBuf> {
     bail!("no swarmcast in {}: build it with `cargo build --release -p swarmcast-cli`", target.display())
 }
 
-/// Finds a program that the scenarios need beside the binary, built as a cargo example of that name: with the same
-/// profile as the binary if there is one, else with any.
-pub fn companion(name: &str) -> Option<PathBuf> {
+/// Returns where a program lies that the scenarios need beside the binary, built as a cargo example of that name: with
+/// the same profile as the binary first, then with any.
+pub fn companions(name: &str) -> Vec<PathBuf> {
     let beside = binary().ok().and_then(|binary| binary.parent().map(Path::to_path_buf));
     let target = target_directory().ok();
     let built = ["release", "debug"].into_iter().filter_map(|profile| Some(target.as_ref()?.join(profile)));
     let places = beside.into_iter().chain(built);
-    places.map(|directory| directory.join("examples").join(name)).find(|file| file.is_file())
+    places.map(|directory| directory.join("examples").join(name)).filter(|file| file.is_file()).collect()
 }
 
 /// A network on which one stream is published and watched.

@@ -320,7 +320,6 @@ impl Driver {
         match event {
             MulticastEvent::Told(input) => self.feed(input),
             MulticastEvent::Received { path, datagrams, overflow } => {
-                // Local loss is told first, so that the gap it left is not taken for the network's.
                 if overflow > 0 {
                     self.feed(Input::Overflow { datagrams: overflow });
                 }

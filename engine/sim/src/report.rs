@@ -10,7 +10,7 @@ use swarmcast_core::node::CloseCause;
 use swarmcast_core::stats::StreamStats;
 
 use crate::network::{HostId, Traffic};
-use crate::oracle::{PathChange, VerdictChange, Violation};
+use crate::oracle::{PathChange, PathVerdictChange, VerdictChange, Violation};
 use crate::trace::Digest;
 use crate::world::{STREAM, World};
 
@@ -85,6 +85,8 @@ pub struct HostReport {
     pub verdicts: Vec<VerdictChange>,
     /// The paths that it was served by, in order.
     pub paths: Vec<PathChange>,
+    /// What it said of each path, in order.
+    pub path_verdicts: Vec<PathVerdictChange>,
     /// Share of its headers and fragments that came by multicast.
     pub multicast_share: f64,
     /// Why its subscription ended.
@@ -213,6 +215,7 @@ fn host_report(world: &World, index: usize) -> HostReport {
         latency: Quantiles::of(subscriptions.iter().flat_map(|s| s.latencies.iter().copied()).collect()),
         verdicts: subscriptions.iter().flat_map(|s| s.health.verdicts.iter().cloned()).collect(),
         paths: subscriptions.iter().flat_map(|s| s.health.paths.iter().cloned()).collect(),
+        path_verdicts: subscriptions.iter().flat_map(|s| s.health.path_verdicts.iter().cloned()).collect(),
         multicast_share: subscriptions.last().map_or(0.0, |s| world.multicast_share(host.id, s)),
         closed: subscriptions.last().and_then(|s| s.closed.clone()),
         inputs: host.inputs,

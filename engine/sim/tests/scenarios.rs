@@ -1,5 +1,7 @@
 //! Scenarios in which the protocol has to hold what it promises, each a few seconds of real time at most.
 
+mod common;
+
 use std::time::Duration;
 
 use swarmcast_core::catalogue::TrackId;
@@ -12,26 +14,14 @@ use swarmcast_sim::scenario::{PUBLISHER, Scenario};
 use swarmcast_sim::workload::Workload;
 use swarmcast_sim::world::{Deed, HostConfig};
 
+use common::judged;
+
 const MS: Duration = Duration::from_millis(1);
 const S: Duration = Duration::from_secs(1);
 
 /// Runs a scenario in which no rule may be broken and everybody gets the stream.
 fn run(scenario: &Scenario) -> Report {
     judged(scenario.run().unwrap())
-}
-
-fn judged(report: Report) -> Report {
-    println!("{report}");
-    assert!(
-        report.violations.is_empty(),
-        "{} rules broken, first: {}",
-        report.violations.len(),
-        report.violations[0]
-    );
-    for viewer in report.viewers().filter(|viewer| viewer.alive) {
-        assert!(viewer.joined.is_some(), "{} never got a unit", viewer.host);
-    }
-    report
 }
 
 fn assert_complete(report: &Report) {

@@ -10,7 +10,7 @@
 //! - `flood` sends 50 Mbit/s of forged headers for 10 s to one viewer, then nothing. Thrown out, it comes back under a
 //!   new name, and sends from outside meanwhile.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::lab::Lab;
 use crate::network::Network;
 use crate::process::Process;
 use crate::report::{Goal, Report, Unit};
-use crate::swarm::{GROUP, PATIENCE, Publisher, STREAM, Snapshot, Swarm, Viewer, Watch, companion};
+use crate::swarm::{GROUP, PATIENCE, Publisher, STREAM, Snapshot, Swarm, Viewer, Watch, companions};
 
 /// What the liar does, and as what its victims count it.
 const SCRIPTS: &[(&str, &[&str])] = &[
@@ -46,7 +46,9 @@ const VIEWERS: std::ops::Range<usize> = 2..5;
 
 /// Runs the scenario.
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
-    let Some(program) = companion("hostile") else {
+    // The newest: one that was built for an older protocol is heard by nobody.
+    let built = |program: &PathBuf| program.metadata().and_then(|found| found.modified()).ok();
+    let Some(program) = companions("hostile").into_iter().max_by_key(built) else {
         eprintln!("SKIPPED attack: there is no example called `hostile` in the target directory");
         return Ok(());
     };

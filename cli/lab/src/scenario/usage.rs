@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::network::Network;
 use crate::output::CpuTime;
 use crate::process::Process;
-use crate::swarm::{PATIENCE, companion};
+use crate::swarm::{PATIENCE, companions};
 
 /// Share of payload in what plain iroh puts on the wire: 1,100 bytes, and 72 of Ethernet, IPv4, UDP and QUIC.
 const PLAIN_PAYLOAD: f64 = 1_100.0 / 1_172.0;
@@ -65,7 +65,7 @@ pub(super) fn usages<const N: usize>(of: [(&Process, &Host); N], time: Duration)
 /// Sends `rate` bits a second, all connections together, from the first host to each of the others; tells what the
 /// sender and the last receiver used.
 pub(super) fn plain_iroh(network: &Network, rate: f64, time: Duration) -> Result<(Usage, Usage)> {
-    let program = companion("plain_iroh");
+    let program = companions("plain_iroh").into_iter().next();
     let program = program.context("no plain_iroh: `cargo build --release -p swarmcast-lab --examples`")?;
     let [sender_host, receiver_hosts @ ..] = network.hosts() else { bail!("a network of no hosts") };
     let last_host = receiver_hosts.last().context("nobody to receive")?;

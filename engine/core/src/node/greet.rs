@@ -8,7 +8,7 @@ use super::{Action, Known, Node};
 use super::{Announcement, Event, Sighting};
 use crate::catalogue::Catalogue;
 use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
-use crate::seal::EpochKeys;
+use crate::seal::{EpochKeys, VerifyError};
 use crate::session::{Remote, Session};
 use crate::wire::{CARRIED_MAX, Control, Hello, INTRODUCED_MAX, Offer, StripeMask, SubscribeFrom, Want};
 
@@ -155,15 +155,11 @@ impl Node {
     }
 
     fn handle_offer(&mut self, now: Now, path: PathId, offer: Offer) {
-        let known = self.offers.get(&offer.key);
-        let repeated = known.is_some_and(|known| known.offer == offer);
-        if known.is_some_and(|known| offer.epoch < known.offer.epoch) {
-            return self.handle_old_offer(&offer);
-        }
-        let verified = EpochKeys::derive(&self.config.group, offer.key, offer.epoch).and_then(|keys| {
-            if repeated { Ok((keys, None)) } else { keys.verify_offer(&offer).map(|c| (keys, Some(c))) }
-        });
-        let Ok((keys, catalogue)) = verified else { return self.disconnect(now, path) };
+        let (keys, catalogue) = match self.examine(&offer) {
+            Ok(Some(examined)) => examined,
+            Ok(None) => return,
+            Err(_) => return self.disconnect(now, path),
+        };
         let (tag, key, publisher) = (keys.tag(), offer.key, offer.publisher);
         let Some(session) = self.sessions.get_mut(&path) else { return };
         if session.streams.len() >= CARRIED_MAX && !session.streams.contains_key(&tag) {
@@ -193,9 +189,26 @@ impl Node {
         }
     }
 
+    /// Returns the keys of a run that is no older than the one known, with its catalogue where this offer tells a new
+    /// one. Counts what is older.
+    pub(super) fn examine(
+        &mut self,
+        offer: &Offer,
+    ) -> Result<Option<(EpochKeys, Option<Catalogue>)>, VerifyError> {
+        let known = self.offers.get(&offer.key).map(|known| &known.offer);
+        if known.is_some_and(|known| offer.epoch < known.epoch) {
+            self.handle_old_offer(offer);
+            return Ok(None);
+        }
+        let repeated = known == Some(offer);
+        let keys = EpochKeys::derive(&self.config.group, offer.key, offer.epoch)?;
+        let catalogue = if repeated { None } else { Some(keys.verify_offer(offer)?) };
+        Ok(Some((keys, catalogue)))
+    }
+
     /// Counts the offer of a run that is over, and keeps its tag so that what is replayed of it is counted too. One
     /// that never was does not verify.
-    pub(super) fn handle_old_offer(&mut self, offer: &Offer) {
+    fn handle_old_offer(&mut self, offer: &Offer) {
         let Some(newer) = self.streams.values_mut().find(|stream| stream.keys.key() == offer.key) else {
             return;
         };

@@ -27,7 +27,7 @@ pub use output::{Action, Announcement, Batch, Event, GapCause};
 
 pub use crate::health::CloseCause;
 
-use self::multicast::{Channel, MulticastPath};
+use self::multicast::MulticastPath;
 use self::stream::Stream;
 use self::watch::Watch;
 use crate::catalogue::Catalogue;
@@ -98,7 +98,7 @@ pub struct Node {
     handles: BTreeMap<StreamHandle, StreamTag>,
     watches: BTreeMap<StreamHandle, Watch>,
     offers: BTreeMap<StreamKey, Known>,
-    channels: BTreeMap<ChannelId, Channel>,
+    channels: BTreeMap<ChannelId, StreamHandle>,
     channels_used: u32,
     multicasts: BTreeMap<PathId, MulticastPath>,
     /// Tags of runs that are over.

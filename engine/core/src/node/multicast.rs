@@ -14,7 +14,6 @@ use super::{Action, Batch, Node};
 use crate::ids::{ChannelId, Now, PathId, StreamHandle, StreamTag};
 use crate::multicast::{MulticastChoice, MulticastGroup};
 use crate::schedule::Broadcast;
-use crate::seal::EpochKeys;
 use crate::wire::{Datagram, Offer, peek_tag};
 
 /// Datagrams of one source that may fail verification in a second before it is ignored for the rest of it: at 40 us a
@@ -30,12 +29,6 @@ const CONTROL_MAX: usize = 64;
 const OFFER_PERIOD: Duration = Duration::from_secs(1);
 /// Difference of the wall clocks up to which beacons prove by themselves that a publisher lives.
 const WALL_CLOCK_MAX_MS: u64 = 60_000;
-
-/// The groups that a publication or subscription uses.
-#[derive(Clone, Debug)]
-pub(super) struct Channel {
-    handle: StreamHandle,
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Forgeries {
@@ -99,13 +92,13 @@ impl Node {
         };
         let channel = ChannelId(self.channels_used);
         self.channels_used += 1;
-        self.channels.insert(channel, Channel { handle });
+        self.channels.insert(channel, handle);
         self.actions.push_back(Action::OpenMulticast { channel, groups });
     }
 
     /// Leaves the groups of a publication or subscription.
     pub(super) fn close_channel(&mut self, handle: StreamHandle) {
-        let open = self.channels.iter().find(|(_, channel)| channel.handle == handle).map(|(id, _)| *id);
+        let open = self.channels.iter().find(|(_, user)| **user == handle).map(|(id, _)| *id);
         let Some(channel) = open else { return };
         self.channels.remove(&channel);
         let paths: Vec<_> = self
@@ -126,7 +119,7 @@ impl Node {
         interface: Arc<str>,
         (local, datagram_bytes_max): (IpAddr, usize),
     ) {
-        let Some(handle) = self.channels.get(&channel).map(|channel| channel.handle) else { return };
+        let Some(&handle) = self.channels.get(&channel) else { return };
         let open = MulticastPath {
             channel,
             handle,
@@ -193,23 +186,18 @@ impl Node {
     }
 
     fn handle_multicast_offer(&mut self, now: Now, via: Via, offer: Offer) {
-        let known = self.offers.get(&offer.key);
-        if known.is_some_and(|known| known.offer == offer) {
-            let (key, epoch) = (offer.key, offer.epoch);
-            if !self.streams.values().any(|stream| stream.keys.key() == key && stream.keys.epoch() == epoch) {
-                self.consider(now, key);
-            }
-            return;
-        }
-        if known.is_some_and(|known| offer.epoch < known.offer.epoch) {
-            return self.handle_old_offer(&offer);
-        }
-        let verified = EpochKeys::derive(&self.config.group, offer.key, offer.epoch)
-            .and_then(|keys| keys.verify_offer(&offer));
-        let Ok(catalogue) = verified else { return self.blame(now, via) };
         let key = offer.key;
-        self.learn(offer, catalogue);
-        self.consider(now, key);
+        let (keys, catalogue) = match self.examine(&offer) {
+            Ok(Some(examined)) => examined,
+            Ok(None) => return,
+            Err(_) => return self.blame(now, via),
+        };
+        if let Some(catalogue) = catalogue {
+            self.learn(offer, catalogue);
+        }
+        if !self.streams.contains_key(&keys.tag()) {
+            self.consider(now, key);
+        }
     }
 
     /// Sends a stream's offer on its multicast paths.

@@ -332,7 +332,6 @@ impl Stream {
         let asked = self.pulls.settle(header.block, word);
         if via.is_multicast() {
             self.reception.handle_parts(now, header.block, word);
-            self.reception.judge(now, &self.window);
         } else if !asked {
             self.supply.handle_push(now, via.path, header.stripe);
             self.pulls.note_lag(evident.map_or_else(Default::default, |evident| now.since(evident)));

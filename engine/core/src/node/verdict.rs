@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::receive::Via;
+use super::stream::Stream;
 use super::{Action, Event, Node, ProbeOutcome};
 use crate::health::{
-    self, Change, CloseCause, Health, Monitor, Neighbours, PathCause, PathKind, Unreached, Wish, Word,
+    self, Change, Health, Monitor, Neighbours, PathCause, PathKind, Unreached, Wish, Word,
 };
 use crate::ids::{BlockId, Now, PathId, PeerId, StreamHandle, StreamTag};
 use crate::node::ConnectError;
@@ -109,10 +110,10 @@ impl Node {
             ConnectError::Unreachable => Unreached::NoRoute,
         };
         self.witness_neighbours();
-        let waits = |stream: &&super::stream::Stream| {
+        let waits = |stream: &&Stream| {
             stream.publisher() == peer && stream.unicast.wanted && stream.unicast.path.is_none()
         };
-        let waiting: Vec<_> = self.streams.values().filter(waits).map(|stream| stream.tag()).collect();
+        let waiting: Vec<_> = self.streams.values().filter(waits).map(Stream::tag).collect();
         for tag in waiting {
             self.streams.get_mut(&tag).into_iter().for_each(|stream| stream.unicast.wanted = false);
             self.refuse_unicast(now, tag, PathCause::Unreachable);
@@ -127,7 +128,7 @@ impl Node {
     }
 
     pub(super) fn handle_probed(&mut self, peer: PeerId, outcome: ProbeOutcome) {
-        let of = |stream: &&super::stream::Stream| stream.publisher() == peer;
+        let of = |stream: &&Stream| stream.publisher() == peer;
         let handles = self.streams.values().filter(of).filter_map(|stream| stream.subscriber.as_ref());
         let handles: Vec<_> = handles.map(|subscriber| subscriber.handle).collect();
         for (handle, watch) in &mut self.watches {
@@ -145,7 +146,7 @@ impl Node {
     pub(super) fn handle_overflow(&mut self, now: Now, datagrams: u64) {
         for stream in self.streams.values_mut() {
             stream.stats.overflowed += datagrams;
-            stream.reception.handle_overflow();
+            stream.reception.break_run();
         }
         self.monitors().for_each(|monitor| monitor.handle_overflow(now));
     }
@@ -240,7 +241,7 @@ impl Node {
     /// Does what a monitor wants done.
     fn grant(&mut self, now: Now, handle: StreamHandle, current: Option<StreamTag>, wish: Wish) {
         if let Wish::Rejoin(path) = wish {
-            return self.actions.push_back(Action::RejoinMulticast { path });
+            return self.rejoin(path, current);
         }
         if wish == Wish::Probe {
             return self.probe(handle, current);
@@ -263,29 +264,30 @@ impl Node {
         }
     }
 
+    /// Joins a group again whose silence is taken for that of a switch that forgot this host.
+    fn rejoin(&mut self, path: PathId, current: Option<StreamTag>) {
+        let stream = current.and_then(|tag| self.streams.get_mut(&tag));
+        stream.into_iter().for_each(|stream| stream.reception.break_run());
+        self.actions.push_back(Action::RejoinMulticast { path });
+    }
+
     /// Probes a stream's publisher, or, while none is known, a peer that was sighted.
     fn probe(&mut self, handle: StreamHandle, current: Option<StreamTag>) {
-        let of = |stream: &&super::stream::Stream| {
+        let of = |stream: &&Stream| {
             stream.subscriber.as_ref().is_some_and(|subscriber| subscriber.handle == handle)
         };
         let stream = current.and_then(|tag| self.streams.get(&tag)).or(self.streams.values().find(of));
-        let peer = stream.map(|stream| stream.publisher()).or_else(|| self.members.likeliest());
+        let peer = stream.map(Stream::publisher).or_else(|| self.members.likeliest());
         let Some(peer) = peer else { return };
         let addresses = self.members.addresses(peer);
         self.actions.push_back(Action::Probe { peer, addresses });
     }
 
-    /// Takes the caller's leave of a subscription, or the end of a stream that was drained, to its monitor.
+    /// Takes to its monitor what ends a subscription.
     pub(super) fn conclude(&mut self, now: Now, handle: StreamHandle, tell: impl FnOnce(&mut Monitor)) {
         let Some(watch) = self.watches.get_mut(&handle) else { return };
         tell(&mut watch.monitor);
         self.judge(now, handle);
     }
 
-    /// Ends a subscription whose stream was delivered to its last block.
-    pub(super) fn conclude_end(&mut self, now: Now, handle: StreamHandle) {
-        self.conclude(now, handle, Monitor::handle_drained);
-        // Whatever the verdict was, nothing follows.
-        self.close(now, handle, CloseCause::Ended);
-    }
 }

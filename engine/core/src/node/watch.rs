@@ -328,7 +328,7 @@ impl Node {
         }
         self.witness_buffer(tag);
         if finished {
-            self.conclude_end(now, handle);
+            self.conclude(now, handle, Monitor::handle_drained);
         }
     }
 

@@ -138,8 +138,9 @@ impl Reception {
         }
     }
 
-    /// Takes note that this process did not take what came: what is missing until now was not lost on the way.
-    pub(crate) fn handle_overflow(&mut self) {
+    /// Takes note of a gap whose cause is known: this process did not take what came, or the group had to be joined
+    /// again. What is missing until now was not lost on the way.
+    pub(crate) fn break_run(&mut self) {
         self.fragment_at = None;
         self.judged = None;
     }
@@ -165,7 +166,10 @@ impl Reception {
             block = block.next();
         }
         self.judged = Some(block);
-        self.words = self.words.split_off(&block);
+        // Left behind where the window began to move on first.
+        while self.words.first_key_value().is_some_and(|(oldest, _)| *oldest < block) {
+            self.words.pop_first();
+        }
     }
 
     /// Loses patience where nearly nothing comes: smoothing would take seconds to notice, and as long to forgive.

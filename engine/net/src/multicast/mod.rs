@@ -45,7 +45,7 @@ const REJOIN_GAP: Duration = Duration::from_millis(30);
 pub(crate) enum MulticastEvent {
     /// Something rare that the core is told as it is.
     Told(Input),
-    /// Datagrams of other nodes, each with its sender, and how many more the system dropped.
+    /// Datagrams of other nodes, each with its sender, and how many more the system dropped just before them.
     Received { path: PathId, datagrams: Vec<(SocketAddr, Bytes)>, overflow: u64 },
     /// A path takes datagrams again.
     Writable(PathId),

@@ -25,7 +25,7 @@ const READ_RUNS_MAX: usize = 64;
 pub(super) struct Arrived {
     /// Datagrams in the order of their arrival, with their sender.
     pub(super) datagrams: Vec<(SocketAddr, Bytes)>,
-    /// How many more the system dropped for want of room since the last reading; it counts a run as one.
+    /// How many more the system dropped for want of room just before them; it counts a run as one.
     pub(super) overflow: u64,
     /// Whether the socket is broken.
     pub(super) broken: bool,
@@ -43,6 +43,8 @@ pub(super) struct Receiver {
     control: Vec<u8>,
     /// Datagrams that the system dropped since the socket was opened; it counts in 32 bits.
     dropped: u32,
+    /// What was read last, when it came behind dropped ones and others were read before.
+    held: Option<Arrived>,
 }
 
 /// One reading of the socket.
@@ -58,13 +60,13 @@ impl Receiver {
     /// Takes a joined socket.
     pub(super) fn new(socket: Arc<UdpSocket>, own: SocketAddr, source: Option<IpAddr>) -> Self {
         let buffer = BytesMut::zeroed(BUFFER_BYTES);
-        Self { socket, own, source, buffer, control: cmsg_space!(i32, u32), dropped: 0 }
+        Self { socket, own, source, buffer, control: cmsg_space!(i32, u32), dropped: 0, held: None }
     }
 
     /// Waits until something has come from another node, or was dropped.
     pub(super) async fn next(&mut self) -> Arrived {
         loop {
-            if self.socket.readable().await.is_err() {
+            if self.held.is_none() && self.socket.readable().await.is_err() {
                 return Arrived { broken: true, ..Arrived::default() };
             }
             let arrived = self.read();
@@ -77,9 +79,9 @@ impl Receiver {
     }
 
     fn read(&mut self) -> Arrived {
-        let mut arrived = Arrived::default();
+        let mut arrived = self.held.take().unwrap_or_default();
         for _ in 0..READ_RUNS_MAX {
-            if arrived.datagrams.len() >= READ_DATAGRAMS_MAX {
+            if arrived.datagrams.len() >= READ_DATAGRAMS_MAX || self.held.is_some() {
                 break;
             }
             match self.read_run() {
@@ -122,13 +124,15 @@ impl Receiver {
     }
 
     fn take(&mut self, run: Run, arrived: &mut Arrived) {
-        if let Some(dropped) = run.dropped {
-            arrived.overflow += u64::from(dropped.wrapping_sub(self.dropped));
-            self.dropped = dropped;
-        }
-        let Some(from) = run.from.filter(|from| self.listens_to(*from)) else { return };
-        let mut rest = self.detach(run.bytes);
-        while !rest.is_empty() {
+        let dropped = run.dropped.unwrap_or(self.dropped);
+        let overflow = u64::from(dropped.wrapping_sub(self.dropped));
+        self.dropped = dropped;
+        let from = run.from.filter(|from| self.listens_to(*from));
+        let mut rest = from.map(|_| self.detach(run.bytes)).unwrap_or_default();
+        let behind_gap = overflow > 0 && !arrived.datagrams.is_empty();
+        let arrived = if behind_gap { self.held.insert(Arrived::default()) } else { arrived };
+        arrived.overflow += overflow;
+        while let Some(from) = from.filter(|_| !rest.is_empty()) {
             let size = run.stride.clamp(1, rest.len());
             arrived.datagrams.push((from, rest.split_to(size)));
         }

@@ -206,13 +206,21 @@ async fn what_a_busy_process_misses_is_counted() {
     let at = group("239.255.9.3:24603");
     let mut listener = Joined::new(multicast("lo"), &[at]).await;
     let mut sender = Joined::new(multicast("lo"), &[at]).await;
-    let sent = datagrams(20_000);
+    let numbered = |number: u32| number.to_be_bytes().into_iter().cycle().take(1_000).collect::<Bytes>();
+    let number_of = |datagram: &Bytes| datagram.first_chunk().copied().map(u32::from_be_bytes);
+    let sent: Vec<_> = (0..20_000).map(numbered).collect();
     sender.send(&sent).await;
     // The count comes with the next datagram that finds room.
-    let (mut received, mut dropped, mut silences) = (Vec::new(), 0, 0);
+    let (mut received, mut dropped, mut silences, mut expected) = (Vec::new(), 0, 0, 0);
     while silences < 2 {
         let wait = timeout(SILENCE, listener.multicast.next()).await;
         if let Ok(MulticastEvent::Received { datagrams, overflow, .. }) = wait {
+            let numbered = datagrams.iter().filter(|(_, datagram)| datagram.len() == 1_000);
+            let numbers: Vec<_> = numbered.filter_map(|(_, datagram)| number_of(datagram)).collect();
+            let first = numbers.first().copied().unwrap_or(expected);
+            assert!(overflow > 0 || first == expected, "a gap before {first} is not told there");
+            assert!(numbers.is_sorted_by(|one, next| one + 1 == *next), "a gap between datagrams of one event");
+            expected = numbers.last().map_or(expected, |last| last + 1);
             received.extend(datagrams);
             dropped += overflow;
         } else if wait.is_err() {

@@ -17,7 +17,7 @@ pub(crate) use evidence::Evidence;
 pub(crate) use host::HostOracle;
 pub(crate) use subscription::SubscriptionOracle;
 pub(crate) use verdict::Scene;
-pub use verdict::{PathChange, VerdictChange};
+pub use verdict::{PathChange, PathVerdictChange, VerdictChange};
 
 use crate::network::HostId;
 

@@ -54,6 +54,19 @@ pub struct PathChange {
     pub cause: PathCause,
 }
 
+/// One change of what is said of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathVerdictChange {
+    /// True time.
+    pub at: Duration,
+    /// Of which.
+    pub path: PathKind,
+    /// What is said of it now.
+    pub to: PathVerdict,
+    /// Why.
+    pub reason: Option<Reason>,
+}
+
 /// What the world knows when a verdict is judged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scene<'a> {
@@ -91,11 +104,12 @@ pub(crate) struct VerdictOracle {
     pub(crate) verdict: Verdict,
     pub(crate) verdicts: Vec<VerdictChange>,
     pub(crate) paths: Vec<PathChange>,
+    pub(crate) path_verdicts: Vec<PathVerdictChange>,
     changed_at: Duration,
     path: Option<PathKind>,
     /// Path that a verdict named before it was told of; word of it follows in the same step.
     ahead: Option<(Duration, PathKind)>,
-    path_verdicts: [PathVerdict; 4],
+    known: [PathVerdict; 4],
     control_plane: ControlPlane,
     /// Whether a new run has begun, so that the machine may begin again.
     reset: bool,
@@ -112,9 +126,10 @@ impl VerdictOracle {
                 self.saw_verdict(*from, *to, reason.as_ref(), scene)
             }
             Event::Path { from, to, cause, .. } => self.saw_path(*from, *to, cause, scene),
-            Event::PathVerdict { path, from, to, .. } => {
-                let known = &mut self.path_verdicts[*path as usize];
-                let was = std::mem::replace(known, *to);
+            Event::PathVerdict { path, from, to, reason, .. } => {
+                let (at, reason) = (scene.at, reason.clone());
+                self.path_verdicts.push(PathVerdictChange { at, path: *path, to: *to, reason });
+                let was = std::mem::replace(&mut self.known[*path as usize], *to);
                 let chained = was == *from && from != to;
                 chained.then_some(()).ok_or(Breach::PathVerdictChain { path: *path, was, from: *from })
             }

@@ -2,6 +2,8 @@
 //!
 //! `SWARMCAST_SIM_TRACE=1` prints each step.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod crowds;
 mod forgery;
 mod long;
@@ -52,21 +54,7 @@ fn finish(world: &mut World, scenario: &Scenario) -> Report {
     }
     world.run_until(scenario.duration);
     world.judge_end();
-    let report = Report::of(world, scenario.world.seed);
-    println!("{report}");
-    for viewer in report.viewers() {
-        println!("{} {:#?} {:#?} {:?}", viewer.host, viewer.verdicts, viewer.paths, viewer.closed);
-    }
-    assert!(
-        report.violations.is_empty(),
-        "{} rules broken, first: {}",
-        report.violations.len(),
-        report.violations[0]
-    );
-    for viewer in report.viewers().filter(|viewer| viewer.alive) {
-        assert!(viewer.joined.is_some(), "{} never got a unit", viewer.host);
-    }
-    report
+    common::judged(Report::of(world, scenario.world.seed))
 }
 
 /// Nobody misses anything, and nobody is told that the stream is starved or worse.

@@ -1,11 +1,12 @@
 //! Multicast alone, blocked, expired, and with sessions blocked beside it.
 
-use swarmcast_core::health::{PathCause, PathKind, Verdict};
+use swarmcast_core::health::{PathCause, PathKind, PathVerdict, Reason, Verdict};
 use swarmcast_core::ids::StreamHandle;
 use swarmcast_core::multicast::MulticastChoice;
 use swarmcast_core::node::Command;
 use swarmcast_sim::lan::{Blockade, Whom};
 use swarmcast_sim::network::{Between, Firewall, HostId};
+use swarmcast_sim::oracle::PathVerdictChange;
 use swarmcast_sim::report::Report;
 use swarmcast_sim::scenario::{PUBLISHER, Scenario};
 use swarmcast_sim::workload::Workload;
@@ -88,6 +89,12 @@ fn a_membership_that_expires_is_renewed_and_nothing_is_missing() {
             viewer.host,
             viewer.multicast_share
         );
+        let suspects = |change: &PathVerdictChange| {
+            matches!(change.reason, Some(Reason::QuerierTimeoutSuspected { .. }))
+        };
+        assert!(viewer.path_verdicts.iter().any(suspects), "{}", viewer.host);
+        let lossy = viewer.path_verdicts.iter().find(|change| change.to == PathVerdict::Lossy);
+        assert_eq!(lossy, None, "{}: silence is no loss", viewer.host);
     }
 }
 

@@ -56,15 +56,15 @@ fn the_share_of_loss_follows_what_is_missing() {
 }
 
 #[test]
-fn silence_and_overflow_are_no_loss() {
+fn silence_and_gaps_of_a_known_cause_are_no_loss() {
     let (window, mut reception) = (window(1000), Reception::new(Now(0), 1));
     hear(&mut reception, &window, 0..200, |_| WHOLE);
     // A block of it is lost in the middle of a run, and counted.
     hear(&mut reception, &window, 200..300, |block| if block == 250 { 0 } else { WHOLE });
     let lossy = reception.loss();
     assert!(lossy > 0.0);
-    // Ten blocks, 200 ms, go by before the system tells that it dropped them.
-    reception.handle_overflow();
+    // Ten blocks, 200 ms, go by before the system tells that it dropped them, or the group is joined again.
+    reception.break_run();
     hear(&mut reception, &window, 310..400, |_| WHOLE);
     // And five seconds in which nothing comes.
     hear(&mut reception, &window, 400..650, |_| 0);
