@@ -35,5 +35,5 @@ macro_rules! scenarios {
 scenarios!(
     clean join upload loss distance bottleneck churn attack webcam overhead cpu
     fault_kill fault_silence fault_restart fault_multicast fault_sessions fault_origin fault_foreign fault_local
-    fault_loss fault_forgery
+    fault_loss fault_forgery fault_end fault_snooping fault_overrun
 );

@@ -76,6 +76,8 @@ pub(crate) struct Playout {
     delay: Duration,
     next: BlockId,
     joined: Now,
+    /// What was closed before is waited for as if it had been closed then.
+    excused_until: Now,
     /// Whether a random-access point was reached; nothing before it is delivered.
     begun: bool,
     joiner: Joiner,
@@ -88,12 +90,13 @@ pub(crate) struct Playout {
 }
 
 impl Playout {
-    /// Starts at a block. What was closed before `joined` is waited for as if it had been closed then.
+    /// Starts at a block, with time to catch up.
     pub(crate) fn new(now: Now, delay: Duration, first: BlockId) -> Self {
         Self {
             delay,
             next: first,
             joined: now,
+            excused_until: now.after(CATCH_UP_GRACE),
             begun: false,
             joiner: Joiner::default(),
             tracks: [TrackPlay::default(); TRACKS_MAX],
@@ -103,9 +106,15 @@ impl Playout {
         }
     }
 
-    /// Waits for all blocks known so far as if they had been closed at `now`: this node did not run for a while.
+    /// Catches up as after a join: this node did not run for a while.
     pub(crate) fn handle_stalled(&mut self, now: Now) {
-        self.joined = now;
+        (self.joined, self.excused_until) = (now, now.after(CATCH_UP_GRACE));
+    }
+
+    /// Waits for what was closed while nothing came as if it were closed now. To give it up would show nothing sooner,
+    /// and a random-access point that is overdue is of use to all that follows it.
+    pub(crate) fn handle_starved(&mut self, now: Now) {
+        self.excused_until = self.excused_until.max(now);
     }
 
     /// Returns the next block to be delivered.
@@ -129,7 +138,7 @@ impl Playout {
     pub(crate) fn deadline(&self, clock: &PublisherClock, slot: &Slot) -> Now {
         let closed =
             slot.header().and_then(|header| clock.local(header.header().closed)).unwrap_or(slot.evident());
-        closed.max(self.joined.after(CATCH_UP_GRACE)).after(self.delay)
+        closed.max(self.excused_until).after(self.delay)
     }
 
     /// Returns when [`Playout::deliver`] gives something up.

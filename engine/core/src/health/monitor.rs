@@ -229,6 +229,11 @@ impl Monitor {
         self.closing = self.closing.or(Some(closure::Event::Rejected));
     }
 
+    /// Returns whether nothing of use comes.
+    pub(crate) fn is_starved(&self) -> bool {
+        matches!(self.verdict, Verdict::Starved | Verdict::Dead)
+    }
+
     /// Returns whether the stream does well and nothing waits to be told.
     pub(crate) fn is_calm(&self) -> bool {
         let settled = self.changes.is_empty() && self.closing.is_none();
@@ -388,7 +393,7 @@ impl Monitor {
         } else if !asked && !self.delivery.is_refused() {
             self.paths.unicast.apply(path::Event::Release);
         }
-        let starved = matches!(self.verdict, Verdict::Starved | Verdict::Dead);
+        let starved = self.is_starved();
         let expected = self.evidence.expects_media(now);
         let Neighbours { count, attempted, why } = self.evidence.neighbours;
         let mesh_fault = (count == 0).then_some(Reason::NoReachablePeers { attempted, why });

@@ -201,6 +201,14 @@ impl Stream {
         }
     }
 
+    pub(super) fn playout(&self) -> Option<&Playout> {
+        self.subscriber.as_ref()?.playout.as_ref()
+    }
+
+    pub(super) fn playout_mut(&mut self) -> Option<&mut Playout> {
+        self.subscriber.as_mut()?.playout.as_mut()
+    }
+
     pub(super) fn publisher(&self) -> PeerId {
         self.offer.publisher
     }
@@ -230,16 +238,14 @@ impl Stream {
 
     /// Returns the first block that this node still has a use for.
     pub(super) fn wanted_from(&self) -> BlockId {
-        let playout = self.subscriber.as_ref().and_then(|subscriber| subscriber.playout.as_ref());
-        playout.map_or(self.window.first(), Playout::next).max(self.window.first())
+        self.playout().map_or(self.window.first(), Playout::next).max(self.window.first())
     }
 
     /// Returns media time between the newest block and the last access unit delivered.
     pub(super) fn distance_to_live_edge(&self) -> Duration {
         let newest = self.window.newest().and_then(|block| self.window.slot(block)?.header());
         let newest = newest.map_or(MediaTime::default(), |header| header.header().media_time);
-        let playout = self.subscriber.as_ref().and_then(|subscriber| subscriber.playout.as_ref());
-        let last = playout.map_or(newest, Playout::last_media);
+        let last = self.playout().map_or(newest, Playout::last_media);
         Duration::from_micros(newest.0.saturating_sub(last.0).max(0) as u64)
     }
 }

@@ -48,10 +48,13 @@ impl Node {
         stream.reception.judge(now, &stream.window);
         let (loss, heard) = (stream.reception.loss(), stream.reception.heard());
         let Some(monitor) = self.monitor_of(tag) else { return };
+        let starved = monitor.is_starved();
         monitor.handle_fragment(now, carrier, block, useful);
         if let Some((path, _)) = heard {
             monitor.handle_multicast_loss(path, loss);
         }
+        let playout = self.streams.get_mut(&tag).filter(|_| starved).and_then(Stream::playout_mut);
+        playout.into_iter().for_each(|playout| playout.handle_starved(now));
     }
 
     /// Takes the newest beacon of a stream as evidence.
@@ -153,10 +156,8 @@ impl Node {
 
     /// Time in which this node did not run is charged to nobody: whoever was silent meanwhile may still answer.
     pub(super) fn handle_stalled(&mut self, now: Now, stall: Duration) {
-        for stream in self.streams.values_mut() {
-            let playout = stream.subscriber.as_mut().and_then(|subscriber| subscriber.playout.as_mut());
-            playout.into_iter().for_each(|playout| playout.handle_stalled(now));
-        }
+        let playouts = self.streams.values_mut().filter_map(Stream::playout_mut);
+        playouts.for_each(|playout| playout.handle_stalled(now));
         self.monitors().for_each(|monitor| monitor.handle_stalled(now, stall));
     }
 
@@ -171,8 +172,7 @@ impl Node {
     /// Tells a stream's monitor until when playout has something.
     pub(super) fn witness_buffer(&mut self, tag: StreamTag) {
         let Some(stream) = self.streams.get(&tag) else { return };
-        let playout = stream.subscriber.as_ref().and_then(|subscriber| subscriber.playout.as_ref());
-        let Some(playout) = playout else { return };
+        let Some(playout) = stream.playout() else { return };
         let Some(dry_at) = playout.dry_at() else { return };
         let next = playout.next();
         let behind = next.0 + 1..stream.window.end().0.min(next.0 + AHEAD_MAX);

@@ -71,6 +71,23 @@ fn the_end_reaches_who_lost_a_fifth_and_who_was_cut_off() {
 }
 
 #[test]
+fn what_was_made_while_a_viewer_was_cut_off_is_played_late_up_to_the_end() {
+    for phase in 0..8 {
+        let (cut, healed) = (S * 4, S * 6);
+        let end = healed - MS * 500 + MS * 125 * phase;
+        let deeds = [
+            (cut, Deed::Cut(HostId(2), true)),
+            (healed, Deed::Cut(HostId(2), false)),
+            (end, Deed::Leave(PUBLISHER)),
+        ];
+        let report = run(Scenario { workload: slim(), ..multicast(65, 3, 12) }, deeds);
+        let viewer = &report.hosts[2];
+        assert_eq!((viewer.closed.clone(), viewer.missing), (Some(CloseCause::Ended), 0), "{phase}: {report}");
+        assert_eq!(viewer.said(Verdict::Starved).len(), 1);
+    }
+}
+
+#[test]
 fn a_silent_source_is_a_pause_without_alarm_or_fallback() {
     for scenario in both(64, 5, 18) {
         let kind =
