@@ -203,6 +203,11 @@ impl Remote {
         self.words.retain(|known, _| *known >= block);
     }
 
+    /// Returns whether it takes pushes.
+    pub(crate) fn is_pushed(&self) -> bool {
+        !self.consumes.is_empty() && !self.parked
+    }
+
     /// Returns whether it takes pushes of a stripe.
     pub(crate) fn takes(&self, stripe: Stripe) -> bool {
         self.consumes.has(stripe) && !self.parked

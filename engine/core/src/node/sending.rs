@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::stream::Stream;
 use super::{Action, Node};
+use super::publish::Source;
 use super::{Batch, Event};
 use crate::ids::{BlockId, Now, PathId, StreamTag};
 use crate::schedule::{Due, Offerer, Parcel, Shed};
@@ -17,6 +18,8 @@ use crate::wire::{Control, Datagram, HaveMap, WANTS_MAX, Want};
 const HAVE_PERIOD_MAX: Duration = Duration::from_millis(250);
 /// And at most this often.
 const HAVE_PERIOD_MIN: Duration = Duration::from_millis(20);
+/// Time between two to or from the publisher while multicast delivers: it has all, and its beacons tell how much.
+const HAVE_PERIOD_MULTICAST: Duration = Duration::from_secs(1);
 /// Share of the received bytes that have-maps may take.
 const HAVE_SHARE: f64 = 0.02;
 /// Bytes of a have-map with the headers of its packet.
@@ -151,12 +154,15 @@ impl Node {
         let followers = self.sessions.values().filter(|session| session.streams.contains_key(&tag)).count();
         let seconds = HAVE_BYTES * followers as f64 / (HAVE_SHARE * stream.rate.rate()).max(1.0);
         let period = Duration::from_secs_f64(seconds.min(1.0)).clamp(HAVE_PERIOD_MIN * 2, HAVE_PERIOD_MAX);
+        let multicast = stream.source.as_ref().is_some_and(Source::is_multicast);
+        let publisher = stream.publisher();
         for session in self.sessions.values_mut().filter(|session| session.greeted) {
             let Some(remote) = session.streams.get_mut(&tag) else { continue };
             if !remote.follows() || remote.have_at > now {
                 continue;
             }
-            remote.have_at = now.after(period);
+            let seldom = if multicast { !remote.is_pushed() } else { stream.parked && session.peer == publisher };
+            remote.have_at = now.after(if seldom { HAVE_PERIOD_MULTICAST } else { period });
             remote.open_want = false;
             stream.count_control(session.peer, datagram.len());
             session.outbox.push_control(datagram.clone());
