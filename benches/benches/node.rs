@@ -43,6 +43,7 @@ impl Pair {
             expiry: Catalogue::EXPIRY,
             tracks: vec![track],
             renditions: Vec::new(),
+            multicast: None,
         };
         let publication = Publication::new(STREAM, catalogue, [7; 32], EPOCH);
         let subscription = Subscription::new(STREAM, "clip", Duration::from_secs(1));

@@ -39,8 +39,8 @@ pub(crate) struct GroupKeyArgs {
 /// Whether and where a stream is multicast.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct MulticastArgs {
-    /// IP multicast: auto (at an address made of the stream's name), off, or ADDRESS[:PORT][,source=ADDRESS]; the
-    /// publisher and its viewers give the same
+    /// IP multicast: off, ADDRESS[:PORT][,source=ADDRESS], or auto: at an address made of the stream's name, and for a
+    /// viewer wherever the publisher says. A viewer that reaches nobody but by multicast is told the same address
     #[arg(long, value_name = "auto|off|ADDRESS", default_value = "auto")]
     pub(crate) multicast: MulticastChoice,
 }

@@ -52,7 +52,7 @@ struct Queue {
 #[derive(Debug)]
 enum Message {
     Line(Stamped),
-    Health(Box<Measured>),
+    Health(Box<Measured>, f64),
     /// For people alone; programs get the same by an event.
     Text(String),
     /// Everything before was written; the reply is dropped when nobody waits any more.
@@ -97,7 +97,8 @@ impl Reporter {
 
     /// Tells the health of the stream: every second to programs and to a terminal, every five to a log.
     pub(crate) fn tell_health(&self, health: Measured) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).put(|| Message::Health(Box::new(health)));
+        let stamped = || Message::Health(Box::new(health), now());
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).put(stamped);
     }
 
     /// Tells people alone.
@@ -138,7 +139,11 @@ impl Queue {
 }
 
 fn stamped(line: Line, status: Option<&'static str>) -> Message {
-    Message::Line(Stamped { line, status, t: clock::monotonic().as_secs_f64() })
+    Message::Line(Stamped { line, status, t: now() })
+}
+
+fn now() -> f64 {
+    clock::monotonic().as_secs_f64()
 }
 
 /// Writes one object a line; fails once the reader has gone away.
@@ -146,8 +151,7 @@ fn write_json(told: &Receiver<Message>) -> io::Result<()> {
     for message in told {
         let line = match message {
             Message::Line(line) => line,
-            Message::Health(health) => {
-                let t = health.at().as_secs_f64();
+            Message::Health(health, t) => {
                 Stamped { line: Line::Stats(Box::new(health.stats())), status: None, t }
             }
             Message::Text(_) => continue,
@@ -183,7 +187,7 @@ impl Screen {
                     Some(result) => writeln!(io::stdout().lock(), "{result}")?,
                     None => line.for_people().map_or(Ok(()), |text| self.say(&text))?,
                 },
-                Message::Health(health) => self.show(&health, terminal)?,
+                Message::Health(health, _) => self.show(&health, terminal)?,
                 Message::Text(text) => self.say(&text)?,
                 Message::Flush(reply) => {
                     self.clear()?;

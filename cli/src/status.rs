@@ -21,7 +21,6 @@ pub(crate) struct Look {
 /// A look with what follows from it and from those before.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
-    at: Now,
     look: Look,
     rates: Rates,
     playout_delay: Option<Duration>,
@@ -43,16 +42,11 @@ impl HealthMeter {
     /// Takes a look.
     pub(crate) fn measure(&mut self, at: Now, look: Look) -> Measured {
         let rates = self.rates.measure(at, &look.counters);
-        Measured { at, look, rates, playout_delay: self.playout_delay }
+        Measured { look, rates, playout_delay: self.playout_delay }
     }
 }
 
 impl Measured {
-    /// Returns when it was measured, on `CLOCK_MONOTONIC`.
-    pub(crate) fn at(&self) -> Duration {
-        Duration::from_micros(self.at.0)
-    }
-
     /// Returns the numbers for programs.
     pub(crate) fn stats(&self) -> Stats {
         Stats {

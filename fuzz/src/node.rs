@@ -386,5 +386,6 @@ fn catalogue() -> Catalogue {
         expiry: Catalogue::EXPIRY,
         tracks: vec![track(0, TrackKind::Video), track(1, TrackKind::Audio)],
         renditions: Vec::new(),
+        multicast: None,
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::multicast::MulticastGroup;
+
 /// Number of a track within its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrackId(pub u8);
@@ -74,6 +76,9 @@ pub struct Catalogue {
     pub tracks: Vec<Track>,
     /// Other renditions of the same source, whose random-access points align by media time.
     pub renditions: Vec<Rendition>,
+    /// The group that the stream is multicast to, where it is not one that [`MulticastGroup::derive`] makes of the name.
+    /// Set by the node that publishes.
+    pub multicast: Option<MulticastGroup>,
 }
 
 /// Another quality of the same source: a stream of its own, named by the programme.

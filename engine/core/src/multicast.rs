@@ -54,6 +54,26 @@ impl MulticastGroup {
     /// Port of a group that is named without one.
     pub const PORT: u16 = PORT_FIRST;
 
+    /// Checks a group that somebody named.
+    ///
+    /// # Errors
+    /// `address` is no multicast address, `port` is 0, or `source` is no single host of the same family.
+    pub fn new(address: IpAddr, port: u16, source: Option<IpAddr>) -> Result<Self, MulticastChoiceError> {
+        if !address.is_multicast() {
+            return Err(MulticastChoiceError::NotMulticast(address));
+        }
+        if port == 0 {
+            return Err(MulticastChoiceError::Syntax);
+        }
+        let single = |source: &IpAddr| {
+            source.is_ipv4() == address.is_ipv4() && !source.is_multicast() && !source.is_unspecified()
+        };
+        match source.filter(|source| !single(source)) {
+            Some(source) => Err(MulticastChoiceError::Source(source)),
+            None => Ok(Self { address, port, source }),
+        }
+    }
+
     /// Derives the IPv4 and the IPv6 group of a stream, so that who knows the group and the name can join before it has
     /// met anybody: 239.255.0.0/16 (IPv4 local scope, RFC 2365, section 6.1) and ff14::/16 (admin-local and transient,
     /// RFC 4291, section 2.7). Two streams may share a group; each ignores the other's datagrams.
@@ -93,16 +113,7 @@ impl FromStr for MulticastChoice {
             Ok(place) if place.port() > 0 => (place.ip(), place.port()),
             _ => (parse_address(place)?, MulticastGroup::PORT),
         };
-        if !address.is_multicast() {
-            return Err(MulticastChoiceError::NotMulticast(address));
-        }
-        let single = |source: &IpAddr| {
-            source.is_ipv4() == address.is_ipv4() && !source.is_multicast() && !source.is_unspecified()
-        };
-        match source.filter(|source| !single(source)) {
-            Some(source) => Err(MulticastChoiceError::Source(source)),
-            None => Ok(Self::At(MulticastGroup { address, port, source })),
-        }
+        MulticastGroup::new(address, port, source).map(Self::At)
     }
 }
 

@@ -107,6 +107,7 @@ async fn swarmcast(unit_bytes: usize, units: u32) -> Result<(usize, Duration), B
         expiry: Catalogue::EXPIRY,
         tracks: vec![track],
         renditions: Vec::new(),
+        multicast: None,
     };
     let publication = Publication::new(StreamHandle(0), catalogue, [1; 32], Epoch(1));
     let publication = publisher.publish(publication).await?;

@@ -259,6 +259,7 @@ mod tests {
                 expiry: Duration::ZERO,
                 tracks: Vec::new(),
                 renditions: Vec::new(),
+                multicast: None,
             },
         };
         let mut pushed = 0;

@@ -58,8 +58,13 @@ fn publication(name: &str) -> Publication {
         parameters: Bytes::from_static(b"parameters"),
     };
     let tracks = vec![track(0, TrackKind::Video), track(1, TrackKind::Audio)];
-    let catalogue =
-        Catalogue { name: name.into(), expiry: Catalogue::EXPIRY, tracks, renditions: Vec::new() };
+    let catalogue = Catalogue {
+        name: name.into(),
+        expiry: Catalogue::EXPIRY,
+        tracks,
+        renditions: Vec::new(),
+        multicast: None,
+    };
     Publication::new(StreamHandle(0), catalogue, [3; 32], Epoch(1_800_000_000_000))
 }
 

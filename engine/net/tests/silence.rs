@@ -233,6 +233,7 @@ async fn publish() {
         expiry: Catalogue::EXPIRY,
         tracks: vec![track],
         renditions: Vec::new(),
+        multicast: None,
     };
     let publication = Publication::new(StreamHandle(0), catalogue, [3; 32], Epoch(1));
     let publication = handle.publish(publication).await.expect("published");

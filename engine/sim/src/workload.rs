@@ -91,6 +91,7 @@ impl Workload {
             expiry: Catalogue::EXPIRY,
             tracks: self.tracks(),
             renditions: Vec::new(),
+            multicast: None,
         }
     }
 

@@ -193,7 +193,7 @@ impl Publisher {
         let PublishConfig { name, tracks, identity, expiry, multicast, multicast_rate_max, unicast_max } =
             config;
         check_name(&name).map_err(|_| PublishError::Name)?;
-        let catalogue = Catalogue { name, expiry, tracks, renditions: Vec::new() };
+        let catalogue = Catalogue { name, expiry, tracks, renditions: Vec::new(), multicast: None };
         let publication = Publication {
             multicast,
             multicast_rate_max,

@@ -24,6 +24,7 @@ fn opened(epoch: u64, tracks: &[Track]) -> Event {
         expiry: Catalogue::EXPIRY,
         tracks: tracks.to_vec(),
         renditions: Vec::new(),
+        multicast: None,
     };
     Event::Opened { key: StreamKey([1; 32]), epoch: Epoch(epoch), catalogue }
 }

@@ -35,6 +35,7 @@ use crate::group::GroupSpec;
 use crate::health::Unreached;
 use crate::ids::{ChannelId, Now, PathId, PeerId, STRIPES, StreamHandle, StreamKey, StreamTag, WallClock};
 use crate::member::Members;
+use crate::multicast::MulticastChoice;
 use crate::seal::EpochKeys;
 use crate::session::Session;
 use crate::stats::{KnownStream, StreamStats};
@@ -98,7 +99,8 @@ pub struct Node {
     handles: BTreeMap<StreamHandle, StreamTag>,
     watches: BTreeMap<StreamHandle, Watch>,
     offers: BTreeMap<StreamKey, Known>,
-    channels: BTreeMap<ChannelId, StreamHandle>,
+    /// Publications and subscriptions that use multicast, and where.
+    channels: BTreeMap<ChannelId, (StreamHandle, MulticastChoice)>,
     channels_used: u32,
     multicasts: BTreeMap<PathId, MulticastPath>,
     /// Tags of runs that are over.

@@ -83,8 +83,12 @@ impl MulticastPath {
 }
 
 impl Node {
-    /// Asks for the groups of a publication or subscription.
+    /// Asks for the groups of a publication or subscription; leaves those that it used before, if they are others.
     pub(super) fn open_channel(&mut self, handle: StreamHandle, name: &str, choice: MulticastChoice) {
+        if self.channels.values().any(|open| *open == (handle, choice)) {
+            return;
+        }
+        self.close_channel(handle);
         let groups = match choice {
             MulticastChoice::Off => return,
             MulticastChoice::Auto => MulticastGroup::derive(self.config.group.id(), name).to_vec(),
@@ -92,13 +96,13 @@ impl Node {
         };
         let channel = ChannelId(self.channels_used);
         self.channels_used += 1;
-        self.channels.insert(channel, handle);
+        self.channels.insert(channel, (handle, choice));
         self.actions.push_back(Action::OpenMulticast { channel, groups });
     }
 
     /// Leaves the groups of a publication or subscription.
     pub(super) fn close_channel(&mut self, handle: StreamHandle) {
-        let open = self.channels.iter().find(|(_, user)| **user == handle).map(|(id, _)| *id);
+        let open = self.channels.iter().find(|(_, (user, _))| *user == handle).map(|(id, _)| *id);
         let Some(channel) = open else { return };
         self.channels.remove(&channel);
         let paths: Vec<_> = self
@@ -119,7 +123,7 @@ impl Node {
         interface: Arc<str>,
         (local, datagram_bytes_max): (IpAddr, usize),
     ) {
-        let Some(&handle) = self.channels.get(&channel) else { return };
+        let Some(&(handle, _)) = self.channels.get(&channel) else { return };
         let open = MulticastPath {
             channel,
             handle,

@@ -182,8 +182,12 @@ fn submission(unit: AccessUnit, catalogue: &Catalogue) -> Option<Submission> {
 
 impl Node {
     pub(super) fn handle_publish(&mut self, now: Now, publication: Publication) {
-        let Publication { handle, catalogue, key_seed, epoch, multicast, .. } = publication;
+        let Publication { handle, mut catalogue, key_seed, epoch, multicast, .. } = publication;
         let Publication { multicast_rate_max, unicast_max, .. } = publication;
+        catalogue.multicast = match multicast {
+            MulticastChoice::At(group) => Some(group),
+            MulticastChoice::Auto | MulticastChoice::Off => None,
+        };
         let sealed = Sealer::new(&self.config.group, &key_seed, epoch)
             .ok()
             .and_then(|sealer| Some((sealer.seal_offer(&catalogue, 0, self.config.peer).ok()?, sealer)));

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::publish::Source;
 use super::stream::Stream;
 use super::{Action, Node};
-use super::publish::Source;
 use super::{Batch, Event};
 use crate::ids::{BlockId, Now, PathId, StreamTag};
 use crate::schedule::{Due, Offerer, Parcel, Shed};
@@ -161,7 +161,8 @@ impl Node {
             if !remote.follows() || remote.have_at > now {
                 continue;
             }
-            let seldom = if multicast { !remote.is_pushed() } else { stream.parked && session.peer == publisher };
+            let seldom =
+                if multicast { !remote.is_pushed() } else { stream.parked && session.peer == publisher };
             remote.have_at = now.after(if seldom { HAVE_PERIOD_MULTICAST } else { period });
             remote.open_want = false;
             stream.count_control(session.peer, datagram.len());

@@ -5,9 +5,7 @@ use std::time::Duration;
 use super::receive::Via;
 use super::stream::Stream;
 use super::{Action, Event, Node, ProbeOutcome};
-use crate::health::{
-    self, Change, Health, Monitor, Neighbours, PathCause, PathKind, Unreached, Wish, Word,
-};
+use crate::health::{self, Change, Health, Monitor, Neighbours, PathCause, PathKind, Unreached, Wish, Word};
 use crate::ids::{BlockId, Now, PathId, PeerId, StreamHandle, StreamTag};
 use crate::node::ConnectError;
 
@@ -289,5 +287,4 @@ impl Node {
         tell(&mut watch.monitor);
         self.judge(now, handle);
     }
-
 }

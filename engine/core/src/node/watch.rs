@@ -12,6 +12,7 @@ use super::{Event, Node, Subscription};
 use crate::catalogue::Catalogue;
 use crate::health::{CloseCause, Monitor};
 use crate::ids::{BlockId, Epoch, Now, PathId, StreamHandle, StreamKey, StreamTag, Stripe};
+use crate::multicast::MulticastChoice;
 use crate::playout::{Delivery, Playout, View};
 use crate::schedule::PullSource;
 use crate::seal::{EpochKeys, VerifiedHeader};
@@ -80,6 +81,15 @@ impl Node {
         let known: Vec<_> = self.offers.keys().copied().collect();
         known.into_iter().for_each(|key| self.consider(now, key));
         self.announce();
+    }
+
+    /// Listens where the publisher says that it multicasts, unless the user named a place or wants none.
+    fn follow_groups(&mut self, handle: StreamHandle, catalogue: &Catalogue) {
+        let choice = self.watches.get(&handle).map(|watch| watch.subscription.multicast);
+        if choice == Some(MulticastChoice::Auto) {
+            let named = catalogue.multicast.map_or(MulticastChoice::Auto, MulticastChoice::At);
+            self.open_channel(handle, &catalogue.name, named);
+        }
     }
 
     pub(super) fn handle_unsubscribe(&mut self, now: Now, handle: StreamHandle) {
@@ -190,6 +200,7 @@ impl Node {
         let parked = watch.parked;
         self.streams.get_mut(&tag).into_iter().for_each(|stream| stream.parked = parked);
         self.handles.insert(handle, tag);
+        self.follow_groups(handle, &catalogue);
         self.events.push_back(Event::Opened { stream: handle, key, epoch, catalogue });
         let stale: Vec<_> = self.candidates(handle).map(Stream::tag).filter(|other| *other != tag).collect();
         stale.into_iter().for_each(|tag| self.retire(tag));

@@ -1,8 +1,8 @@
 //! The messages of a session's reliable stream.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use super::{DecodeError, Offer, Reader, put_varint};
+use super::{DecodeError, Offer, Reader, put_address, put_varint};
 use crate::ids::{BlockId, GroupId, PeerId, STRIPES, StreamTag, Stripe};
 
 /// Most peers in one introduction.
@@ -275,16 +275,7 @@ fn put_stripes(out: &mut Vec<u8>, kind: u8, tag: StreamTag, stripes: StripeMask)
 
 fn put_peer(out: &mut Vec<u8>, peer: PeerId, address: SocketAddr) {
     out.extend_from_slice(&peer.0);
-    match address.ip() {
-        IpAddr::V4(ip) => {
-            out.push(4);
-            out.extend_from_slice(&ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            out.push(6);
-            out.extend_from_slice(&ip.octets());
-        }
-    }
+    put_address(out, address.ip());
     out.extend_from_slice(&address.port().to_be_bytes());
 }
 
@@ -295,11 +286,7 @@ fn decode_peers(reader: &mut Reader<'_>) -> Result<Vec<(PeerId, SocketAddr)>, De
             return Err(DecodeError::Range("introduced peers"));
         }
         let peer = PeerId(reader.array()?);
-        let ip = match reader.u8()? {
-            4 => IpAddr::from(reader.array::<4>()?),
-            6 => IpAddr::from(reader.array::<16>()?),
-            _ => return Err(DecodeError::Range("address family")),
-        };
+        let ip = reader.address()?;
         peers.push((peer, SocketAddr::new(ip, u16::from_be_bytes(reader.array()?))));
     }
     Ok(peers)

@@ -11,6 +11,8 @@ mod offer;
 mod record;
 mod report;
 
+use std::net::IpAddr;
+
 pub use beacon::{Beacon, NONCES_MAX, StreamState};
 pub use control::{CARRIED_MAX, Control, Hello, INTRODUCED_MAX, StripeMask, SubscribeFrom};
 pub(crate) use datagram::FRAGMENT_HEAD_BYTES_MAX;
@@ -153,6 +155,18 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.prefixed(limit, field)?).map_err(|_| DecodeError::Range(field))
     }
 
+    /// Takes an IP address: its family, 4 or 6, and 4 or 16 bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Range`] "address family" for any other, [`DecodeError::Truncated`] when it is cut short.
+    pub fn address(&mut self) -> Result<IpAddr, DecodeError> {
+        match self.u8()? {
+            4 => Ok(IpAddr::from(self.array::<4>()?)),
+            6 => Ok(IpAddr::from(self.array::<16>()?)),
+            _ => Err(DecodeError::Range("address family")),
+        }
+    }
+
     /// Checks that nothing remains.
     ///
     /// # Errors
@@ -186,6 +200,19 @@ pub fn put_zigzag(out: &mut Vec<u8>, value: i64) {
 pub const ZIGZAG_MAX: i64 = (1 << 61) - 1;
 
 /// Appends a length and the bytes.
+fn put_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(ip) => {
+            out.push(4);
+            out.extend_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out.push(6);
+            out.extend_from_slice(&ip.octets());
+        }
+    }
+}
+
 pub(crate) fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{DecodeError, Reader, SIGNATURE_BYTES, put_prefixed, put_varint};
+use super::{DecodeError, Reader, SIGNATURE_BYTES, put_address, put_prefixed, put_varint};
 use crate::catalogue::{Catalogue, Rendition, TRACKS_MAX, TimeBase, Track, TrackId, TrackKind};
 use crate::group::{GROUP_NAME_BYTES_MAX, check_name};
 use crate::ids::{Epoch, PeerId, StreamKey, micros};
+use crate::multicast::MulticastGroup;
 
 const CODEC_BYTES_MAX: usize = 32;
 const PARAMETERS_BYTES_MAX: usize = 16 << 10;
@@ -89,6 +90,13 @@ pub fn encode_catalogue(catalogue: &Catalogue) -> Result<Vec<u8>, DecodeError> {
         put_prefixed(&mut out, rendition.label.as_bytes());
         put_varint(&mut out, u64::from(rendition.bitrate));
     }
+    out.push(u8::from(catalogue.multicast.is_some()));
+    if let Some(group) = &catalogue.multicast {
+        put_address(&mut out, group.address);
+        out.extend_from_slice(&group.port.to_be_bytes());
+        out.push(u8::from(group.source.is_some()));
+        group.source.into_iter().for_each(|source| put_address(&mut out, source));
+    }
     if out.len() > CATALOGUE_BYTES_MAX {
         return Err(DecodeError::Range("catalogue"));
     }
@@ -107,8 +115,8 @@ pub fn decode_catalogue(bytes: &[u8]) -> Result<Catalogue, DecodeError> {
     if expiry > EXPIRY_MAX {
         return Err(DecodeError::Range("expiry"));
     }
-    let mut catalogue =
-        Catalogue { name: name.to_owned(), expiry, tracks: Vec::new(), renditions: Vec::new() };
+    let (tracks, renditions) = (Vec::new(), Vec::new());
+    let mut catalogue = Catalogue { name: name.to_owned(), expiry, tracks, renditions, multicast: None };
     let tracks = reader.varint()?;
     if tracks == 0 || tracks > TRACKS_MAX as u64 {
         return Err(DecodeError::Range("track count"));
@@ -129,8 +137,28 @@ pub fn decode_catalogue(bytes: &[u8]) -> Result<Catalogue, DecodeError> {
         let label = reader.text(CODEC_BYTES_MAX, "label")?.to_owned();
         catalogue.renditions.push(Rendition { key, label, bitrate: read_u32(&mut reader, "bitrate")? });
     }
+    catalogue.multicast = decode_multicast(&mut reader)?;
     reader.end()?;
     Ok(catalogue)
+}
+
+fn decode_multicast(reader: &mut Reader<'_>) -> Result<Option<MulticastGroup>, DecodeError> {
+    if !read_flag(reader)? {
+        return Ok(None);
+    }
+    let (address, port) = (reader.address()?, u16::from_be_bytes(reader.array()?));
+    let source = if read_flag(reader)? { Some(reader.address()?) } else { None };
+    let group =
+        MulticastGroup::new(address, port, source).map_err(|_| DecodeError::Range("multicast group"))?;
+    Ok(Some(group))
+}
+
+fn read_flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::Range("flag")),
+    }
 }
 
 fn decode_track(reader: &mut Reader<'_>) -> Result<Track, DecodeError> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use swarmcast_core::catalogue::{Catalogue, Rendition, TrackKind};
 use swarmcast_core::ids::{BlockId, Epoch, FragmentId, PeerId, StreamKey, StreamTag};
+use swarmcast_core::multicast::MulticastGroup;
 use swarmcast_core::wire::{
     Beacon, BlockHeader, Control, Datagram, DecodeError, RecordReader, decode_catalogue, encode_catalogue,
     encode_fragment, put_varint, put_zigzag,
@@ -194,6 +195,18 @@ fn catalogues() {
     assert_eq!(with(&|c| c.renditions = vec![rendition(32); 16]), Ok(()));
     assert_eq!(with(&|c| c.renditions = vec![rendition(1); 17]), range("rendition count"));
     assert_eq!(with(&|c| c.renditions = vec![rendition(33)]), range("label"));
+    let multicast = |address: &str, port, source: Option<&str>| {
+        let ip = |text: &str| text.parse().expect("an address");
+        let group = MulticastGroup { address: ip(address), port, source: source.map(ip) };
+        with(&|c| c.multicast = Some(group))
+    };
+    assert_eq!(multicast("239.255.255.255", 1, None), Ok(()));
+    assert_eq!(multicast("ff15::7", u16::MAX, Some("fe80::1")), Ok(()));
+    for (address, port, source) in
+        [("10.0.0.1", 5000, None), ("239.1.2.3", 0, None), ("239.1.2.3", 5000, Some("fe80::1"))]
+    {
+        assert_eq!(multicast(address, port, source), range("multicast group"), "{address} {port} {source:?}");
+    }
     let heavy = |c: &mut Catalogue| {
         c.tracks = (0..4).map(track).collect();
         c.tracks.iter_mut().for_each(|track| track.parameters = vec![0; 16 << 10].into());

@@ -14,6 +14,7 @@ use swarmcast_core::group::GroupSpec;
 use swarmcast_core::ids::{
     BlockId, Epoch, GroupId, MediaTime, PeerId, Priority, STRIPES, StreamKey, StreamTag, Stripe, WallClock,
 };
+use swarmcast_core::multicast::MulticastChoice;
 use swarmcast_core::seal::{EpochKeys, Sealer};
 use swarmcast_core::wire::{
     Beacon, BlockHeader, Control, HAVE_BLOCKS_MAX, HaveMap, Hello, INTRODUCED_MAX, NONCES_MAX, PARTIALS_MAX,
@@ -202,6 +203,7 @@ pub(crate) fn small_catalogue() -> Catalogue {
         expiry: Catalogue::EXPIRY,
         tracks: vec![track(0)],
         renditions: Vec::new(),
+        multicast: None,
     }
 }
 
@@ -228,10 +230,18 @@ pub(crate) fn catalogue() -> impl Strategy<Value = Catalogue> {
         Rendition { key: StreamKey(key), label: label.chars().take(8).collect(), bitrate }
     });
     let tracks = vec(track, 1..=TRACKS_MAX);
-    ("[^\\p{Cc}]{1,32}", 0..=60_000_000_u64, tracks, vec(rendition, 0..=16)).prop_map(
-        |(name, expiry, mut tracks, renditions)| {
+    let group =
+        ["239.1.2.3:5000", "232.1.2.3,source=10.0.0.1", "[ff15::7]:9,source=fe80::1"].map(|text| match text
+            .parse()
+        {
+            Ok(MulticastChoice::At(group)) => group,
+            other => panic!("{other:?}"),
+        });
+    let group = proptest::option::of(proptest::sample::select(group.to_vec()));
+    ("[^\\p{Cc}]{1,32}", 0..=60_000_000_u64, tracks, vec(rendition, 0..=16), group).prop_map(
+        |(name, expiry, mut tracks, renditions, multicast)| {
             (0..).zip(&mut tracks).for_each(|(id, track)| track.id = TrackId(id));
-            Catalogue { name, expiry: Duration::from_micros(expiry), tracks, renditions }
+            Catalogue { name, expiry: Duration::from_micros(expiry), tracks, renditions, multicast }
         },
     )
 }

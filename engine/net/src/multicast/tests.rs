@@ -223,7 +223,10 @@ async fn what_a_busy_process_misses_is_counted() {
             let numbers: Vec<_> = numbered.filter_map(|(_, datagram)| number_of(datagram)).collect();
             let first = numbers.first().copied().unwrap_or(expected);
             assert!(overflow > 0 || first == expected, "a gap before {first} is not told there");
-            assert!(numbers.is_sorted_by(|one, next| one + 1 == *next), "a gap between datagrams of one event");
+            assert!(
+                numbers.is_sorted_by(|one, next| one + 1 == *next),
+                "a gap between datagrams of one event"
+            );
             expected = numbers.last().map_or(expected, |last| last + 1);
             received.extend(datagrams);
             dropped += overflow;

@@ -114,6 +114,18 @@ fn multicast_alone_is_enough_also_for_a_newcomer() {
 }
 
 #[test]
+fn a_group_that_the_publisher_names_is_heard_without_being_told_of_it() {
+    let at = "239.255.9.9:24700".parse().unwrap();
+    let scenario = Scenario { multicast: at, ..multicast(47, 0, 10) };
+    let untold = Scenario { multicast: MulticastChoice::Auto, ..scenario.clone() };
+    let deaf = Scenario { multicast: MulticastChoice::Off, ..scenario.clone() };
+    let deeds = [&untold, &untold, &deaf].map(|scenario| (MS * 600, scenario.join(HostConfig::default())));
+    let report = run(scenario, deeds);
+    let paths: Vec<_> = report.viewers().map(HostReport::path).collect();
+    assert_eq!(paths, [PathKind::Multicast, PathKind::Multicast, PathKind::Mesh].map(Some));
+}
+
+#[test]
 fn unicast_takes_over_when_neither_multicast_nor_other_viewers_are_reached() {
     let (cut, healed) = (S * 5, S * 9);
     let others = Between::Others(PUBLISHER);

@@ -82,7 +82,11 @@ fn what_was_made_while_a_viewer_was_cut_off_is_played_late_up_to_the_end() {
         ];
         let report = run(Scenario { workload: slim(), ..multicast(65, 3, 12) }, deeds);
         let viewer = &report.hosts[2];
-        assert_eq!((viewer.closed.clone(), viewer.missing), (Some(CloseCause::Ended), 0), "{phase}: {report}");
+        assert_eq!(
+            (viewer.closed.clone(), viewer.missing),
+            (Some(CloseCause::Ended), 0),
+            "{phase}: {report}"
+        );
         assert_eq!(viewer.said(Verdict::Starved).len(), 1);
     }
 }

@@ -40,6 +40,7 @@ fn opened() -> Handed {
         expiry: Catalogue::EXPIRY,
         tracks: tracks(),
         renditions: Vec::new(),
+        multicast: None,
     };
     Node(CoreEvent::Opened { stream: STREAM, key: StreamKey([1; 32]), epoch: Epoch(1), catalogue })
 }
