@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use criterion::Throughput;
-use swarmcast_benches::{EPOCH, criterion, unit};
-use swarmcast_core::catalogue::{AccessUnit, Catalogue, TimeBase, Track, TrackId, TrackKind};
+use swarmcast_benches::{EPOCH, catalogue, criterion, unit};
+use swarmcast_core::catalogue::AccessUnit;
 use swarmcast_core::group::GroupSpec;
 use swarmcast_core::ids::{Now, PathId, PeerId, StreamHandle, WallClock};
 use swarmcast_core::node::{
@@ -30,22 +30,7 @@ impl Pair {
         let now = Now(1_000_000);
         let nodes = [0, 1].map(|n| Node::new(now, NodeConfig::new(PeerId([n; 32]), group.clone(), [n; 32])));
         let mut pair = Self { now, nodes, pictures: 0, delivered: 0 };
-        let track = Track {
-            id: TrackId(0),
-            kind: TrackKind::Video,
-            codec: "h264".into(),
-            time_base: TimeBase { numerator: 1, denominator: 90_000 },
-            bitrate: 8_000_000,
-            parameters: bytes::Bytes::new(),
-        };
-        let catalogue = Catalogue {
-            name: "clip".into(),
-            expiry: Catalogue::EXPIRY,
-            tracks: vec![track],
-            renditions: Vec::new(),
-            multicast: None,
-        };
-        let publication = Publication::new(STREAM, catalogue, [7; 32], EPOCH);
+        let publication = Publication::new(STREAM, catalogue(), [7; 32], EPOCH);
         let subscription = Subscription::new(STREAM, "clip", Duration::from_secs(1));
         pair.command(0, Command::Publish(Box::new(publication)));
         pair.command(1, Command::Subscribe(Box::new(subscription)));

@@ -1,6 +1,7 @@
 //! Criterion benches, one file per stage of the path: cut, seal, parse, verify header, verify shard, window, have-map,
-//! open, node, which is all of them together, and multicast loopback, which is the sockets alone. Each file says what
-//! it isolates.
+//! open; node, which is all of them together, for two and (`node_simulated`) for a hundred; `multicast_loopback`, which
+//! is the sockets alone, and `mesh_loopback`, which is nine whole nodes; media, which is ffmpeg's side. Each file says
+//! what it isolates.
 //!
 //! `cargo bench -p swarmcast-benches` runs them all, about two minutes; `--bench verify_shard` runs one.
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::Criterion;
-use swarmcast_core::catalogue::{AccessUnit, TrackId};
+use swarmcast_core::catalogue::{AccessUnit, Catalogue, TimeBase, Track, TrackId, TrackKind};
 use swarmcast_core::group::GroupSpec;
 use swarmcast_core::ids::{BlockId, Epoch, MediaTime, Priority, Stripe};
 use swarmcast_core::seal::{SealedBlock, Sealer};
@@ -36,6 +37,25 @@ pub fn criterion() -> Criterion {
 pub fn sealer() -> Sealer {
     let group = GroupSpec::open("bench").expect("the name is acceptable");
     Sealer::new(&group, &[7; 32], EPOCH).expect("every seed makes a key")
+}
+
+/// Makes the catalogue of a stream called `clip` with one track of pictures.
+pub fn catalogue() -> Catalogue {
+    let track = Track {
+        id: TrackId(0),
+        kind: TrackKind::Video,
+        codec: "h264".into(),
+        time_base: TimeBase { numerator: 1, denominator: 90_000 },
+        bitrate: 8_000_000,
+        parameters: Bytes::new(),
+    };
+    Catalogue {
+        name: "clip".into(),
+        expiry: Catalogue::EXPIRY,
+        tracks: vec![track],
+        renditions: Vec::new(),
+        multicast: None,
+    }
 }
 
 /// Makes an access unit of `bytes` bytes on track 0.

@@ -96,6 +96,11 @@ impl Source {
         others.into_iter().flatten().fold(self.beacon_at, Now::min)
     }
 
+    /// Returns when a beacon is due.
+    pub(super) fn next_beacon(&self) -> Now {
+        self.beacon_at
+    }
+
     /// Sends beacon and offer as soon as may be: a multicast path came up.
     pub(super) fn hasten(&mut self, now: Now) {
         self.beacon_at = self.beacon_at.min(now);

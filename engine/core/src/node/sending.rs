@@ -155,6 +155,7 @@ impl Node {
         let seconds = HAVE_BYTES * followers as f64 / (HAVE_SHARE * stream.rate.rate()).max(1.0);
         let period = Duration::from_secs_f64(seconds.min(1.0)).clamp(HAVE_PERIOD_MIN * 2, HAVE_PERIOD_MAX);
         let multicast = stream.source.as_ref().is_some_and(Source::is_multicast);
+        let beacon_at = stream.source.as_ref().map(Source::next_beacon);
         let publisher = stream.publisher();
         for session in self.sessions.values_mut().filter(|session| session.greeted) {
             let Some(remote) = session.streams.get_mut(&tag) else { continue };
@@ -163,7 +164,10 @@ impl Node {
             }
             let seldom =
                 if multicast { !remote.is_pushed() } else { stream.parked && session.peer == publisher };
-            remote.have_at = now.after(if seldom { HAVE_PERIOD_MULTICAST } else { period });
+            let period = if seldom { HAVE_PERIOD_MULTICAST } else { period };
+            // A publisher's goes into one packet with a beacon, whose headers are more than either.
+            let beside = beacon_at.filter(|_| period >= HAVE_PERIOD_MAX);
+            remote.have_at = beside.map_or(now.after(period), |at| at.after(period - HAVE_PERIOD_MAX));
             remote.open_want = false;
             stream.count_control(session.peer, datagram.len());
             session.outbox.push_control(datagram.clone());

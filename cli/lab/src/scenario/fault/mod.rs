@@ -88,7 +88,7 @@ fn recorded(viewer: &Viewer, source: &Source) -> Result<Comparison> {
 }
 
 /// Waits until a viewer says that it gets the stream by multicast.
-fn settle(viewer: &Viewer) -> Result<()> {
+pub(super) fn settle(viewer: &Viewer) -> Result<()> {
     let by_multicast = |stats: &Event| {
         stats.text("health/path") == Some("multicast")
             && stats.text("health/multicast") == Some("delivering")
