@@ -1,12 +1,15 @@
 # Every command sets up what it needs: a fresh Debian or Ubuntu with a Rust toolchain is enough.
 
-.PHONY: help setup build demo test lab bench audit
+.PHONY: help setup build demo test lab bench fuzz audit
+
+SECONDS ?= 60
 
 help:
 	@echo 'make demo    publish the sample clip and watch it with three viewers, 20 s'
 	@echo 'make test    everything that must hold; .ci/run is the same'
 	@echo 'make lab     full tables of the LAN lab (root)'
 	@echo 'make bench   criterion benches of every stage of the path'
+	@echo 'make fuzz    every fuzz target for SECONDS=60 each'
 	@echo 'make build   the release binary, target/release/swarmcast'
 	@echo 'make audit   known vulnerabilities of the dependencies (needs the network)'
 
@@ -27,6 +30,9 @@ lab: build
 
 bench: setup
 	@cargo bench --locked -p swarmcast-benches
+
+fuzz:
+	@.ci/fuzz $(SECONDS)
 
 audit: setup
 	@. .ci/env && cargo deny check advisories

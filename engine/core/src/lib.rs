@@ -10,8 +10,10 @@
 //!
 //! The driver, the simulator and the fuzzers use these calls only.
 
+pub mod address;
 pub mod catalogue;
 mod delivery;
+pub mod discovery;
 pub mod fragment;
 pub mod group;
 pub mod health;

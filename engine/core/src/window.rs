@@ -222,7 +222,7 @@ impl Window {
 
     /// Returns the newest block held that begins with a random-access point.
     pub fn newest_random_access(&self) -> Option<BlockId> {
-        self.newest_random_access.filter(|block| *block >= self.first)
+        self.newest_random_access
     }
 
     /// Returns a block's place.
@@ -374,6 +374,8 @@ impl Window {
     fn drop_oldest(&mut self) -> bool {
         let Some(slot) = self.slots.pop_front() else { return false };
         self.bytes -= slot.bytes();
+        // All others were older: an empty window may start over at a smaller number.
+        self.newest_random_access = self.newest_random_access.filter(|block| *block != self.first);
         self.first = self.first.next();
         self.complete = self.complete.saturating_sub(1);
         self.advance();

@@ -52,3 +52,18 @@ fn parity() {
 fn node() {
     replay("node", bodies::node);
 }
+
+#[test]
+fn catalogue() {
+    replay("catalogue", bodies::catalogue);
+}
+
+#[test]
+fn text() {
+    replay("text", bodies::text);
+}
+
+#[test]
+fn window() {
+    replay("window", bodies::window);
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
 use iroh::Endpoint;
+use swarmcast_core::discovery::LanNode;
 use swarmcast_core::ids::{GroupId, Now, PathId, PeerId, StreamHandle, WallClock};
 use swarmcast_core::node::{Action, Batch, Command, Event, Input, Node, Sighting};
 use tokio::net::TcpListener;
@@ -13,7 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::clock::{self, CoreTimer};
-use crate::discovery::{Announcer, Browser, LanChange, LanNode};
+use crate::discovery::{Announcer, Browser, LanChange};
 use crate::handle::{Neighbour, Request};
 use crate::hello;
 use crate::multicast::{Multicast, MulticastEvent};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use swarmcast_core::catalogue::AccessUnit;
+use swarmcast_core::discovery::LanNode;
 use swarmcast_core::health::PathKind;
 use swarmcast_core::ids::{Epoch, Now, PathId, PeerId, StreamHandle, StreamKey};
 use swarmcast_core::node::{Command, Publication, Subscription};
@@ -15,7 +16,6 @@ use tokio::runtime;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
-use crate::discovery::LanNode;
 use crate::health::{HealthSender, HealthWatch, health_channel};
 use crate::interfaces::{local_addresses, reachable};
 use crate::playout::{Playout, PlayoutReceiver, PlayoutSender, ReceiveError, playout_queue};

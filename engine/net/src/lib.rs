@@ -19,7 +19,6 @@
 //! # }
 //! ```
 
-mod address;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod clock;
@@ -54,9 +53,8 @@ use swarmcast_core::node::{Node, NodeConfig};
 use tokio::runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-pub use address::{PEER_ADDRESSES_MAX, PeerAddress, PeerAddressError};
 pub use clock::now;
-pub use discovery::{Browser, DiscoveryError, LanChange, LanNode};
+pub use discovery::{Browser, DiscoveryError, LanChange};
 pub use driver::Driver;
 pub use endpoint::BindError;
 pub use handle::{
@@ -65,6 +63,8 @@ pub use handle::{
 pub use health::HealthWatch;
 pub use playout::{Playout, ReceiveError};
 pub use publish::SendError;
+pub use swarmcast_core::address::{PEER_ADDRESSES_MAX, PeerAddress, PeerAddressError};
+pub use swarmcast_core::discovery::LanNode;
 pub use transport::TransportCounters;
 
 use endpoint::Sockets;

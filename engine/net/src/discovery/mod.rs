@@ -1,7 +1,6 @@
 //! Discovery: every node announces a DNS-SD record on all interfaces and listens for those of others.
 
 mod question;
-mod record;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use mdns_sd::{
     IfKind, IfPredicate, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
 };
+use swarmcast_core::discovery::{LanNode, decode, encode};
 use swarmcast_core::group::GroupSpec;
 use swarmcast_core::ids::PeerId;
 use swarmcast_core::node::Announcement;
@@ -19,7 +19,6 @@ use crate::PEER_ADDRESSES_MAX;
 use crate::clock::instant_after;
 use crate::interfaces::is_dialable;
 use question::Questioner;
-pub use record::LanNode;
 
 /// Service type of the record.
 const SERVICE: &str = "_swarmcast._udp.local.";
@@ -206,7 +205,7 @@ impl Announcer {
     pub(crate) fn announce(&self, streams: &Announcement) -> Result<(), DiscoveryError> {
         let instance = instance_name(self.peer);
         let host = format!("{instance}.local.");
-        let text = record::encode(self.peer, &self.group, streams);
+        let text = encode(self.peer, &self.group, streams);
         let mut info =
             ServiceInfo::new(SERVICE, &instance, &host, "", self.port, text.as_slice())?.enable_addr_auto();
         // The name is 128 bits of a fresh key: probing for a conflict would only cost 750 ms.
@@ -262,7 +261,7 @@ fn read_service(service: &ResolvedService) -> Option<LanNode> {
     let mut addresses: Vec<_> = dialable.map(|ip| SocketAddr::new(ip, service.port)).collect();
     addresses.sort_unstable();
     addresses.truncate(PEER_ADDRESSES_MAX);
-    record::decode(|key| service.txt_properties.get_property_val_str(key).map(str::to_owned), addresses)
+    decode(|key| service.txt_properties.get_property_val_str(key).map(str::to_owned), addresses)
 }
 
 #[cfg(test)]

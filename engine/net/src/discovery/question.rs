@@ -11,10 +11,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, QTYPE, Question, TYPE};
 use socket2::{Domain, Protocol, Socket, Type};
+use swarmcast_core::discovery::{LanNode, decode};
 use tokio::net::UdpSocket;
 
 use super::SERVICE;
-use super::record::{LanNode, decode};
 use crate::PEER_ADDRESSES_MAX;
 use crate::interfaces::{is_dialable, local_addresses};
 

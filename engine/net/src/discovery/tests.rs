@@ -1,4 +1,4 @@
-//! Nodes on this host find each other; the wire format is held by `record`.
+//! Nodes on this host find each other; the record is held by the core.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use swarmcast_core::ids::PeerId;
+use crate::ids::PeerId;
 
 /// Most addresses that one peer may be given; more are neither useful nor dialled.
 pub const PEER_ADDRESSES_MAX: usize = 16;
@@ -70,7 +70,7 @@ impl fmt::Display for PeerAddress {
 }
 
 /// Parses 64 hexadecimal digits.
-pub(crate) fn parse_peer_id(text: &str) -> Option<PeerId> {
+fn parse_peer_id(text: &str) -> Option<PeerId> {
     parse_hex(text).map(PeerId)
 }
 

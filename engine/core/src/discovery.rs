@@ -2,11 +2,10 @@
 
 use std::net::SocketAddr;
 
-use swarmcast_core::group::{GroupSpec, check_name};
-use swarmcast_core::ids::{GroupId, PeerId};
-use swarmcast_core::node::Announcement;
-
 use crate::address::parse_hex;
+use crate::group::{GroupSpec, check_name};
+use crate::ids::{GroupId, PeerId};
+use crate::node::Announcement;
 
 /// Version of the record.
 const VERSION: &str = "1";
@@ -22,7 +21,7 @@ const SEPARATOR: char = '\u{1f}';
 pub struct LanNode {
     /// Its transport key.
     pub peer: PeerId,
-    /// Where it can be reached, at most [`crate::PEER_ADDRESSES_MAX`].
+    /// Where it can be reached, at most [`crate::address::PEER_ADDRESSES_MAX`].
     pub addresses: Vec<SocketAddr>,
     /// The group it belongs to.
     pub group: GroupId,
@@ -37,7 +36,7 @@ pub struct LanNode {
 }
 
 /// Returns the TXT record's keys and values.
-pub(crate) fn encode(peer: PeerId, group: &GroupSpec, streams: &Announcement) -> Vec<(&'static str, String)> {
+pub fn encode(peer: PeerId, group: &GroupSpec, streams: &Announcement) -> Vec<(&'static str, String)> {
     let mut record = vec![
         ("v", VERSION.to_owned()),
         ("id", peer.to_string()),
@@ -53,10 +52,7 @@ pub(crate) fn encode(peer: PeerId, group: &GroupSpec, streams: &Announcement) ->
 }
 
 /// Reads a TXT record, whose values `value_of` gives by key; `None` when it is not ours or not well-formed.
-pub(crate) fn decode(
-    value_of: impl Fn(&str) -> Option<String>,
-    addresses: Vec<SocketAddr>,
-) -> Option<LanNode> {
+pub fn decode(value_of: impl Fn(&str) -> Option<String>, addresses: Vec<SocketAddr>) -> Option<LanNode> {
     if value_of("v")? != VERSION {
         return None;
     }
