@@ -9,6 +9,7 @@ mod play;
 mod publish;
 mod report;
 mod run;
+mod simulate;
 mod status;
 
 use std::process::ExitCode;
@@ -25,7 +26,9 @@ Examples:
     swarmcast play cam --group lobby --output - | mpv -
     swarmcast play cam --group lobby --output cam.mkv --duration 10
   See what there is:
-    swarmcast list";
+    swarmcast list
+  Or try it with 500 viewers that exist in virtual time only:
+    swarmcast simulate office";
 
 /// Sends live video, sound and data to any number of hosts on a LAN; viewers pass it on to each other.
 #[derive(Parser, Debug)]
@@ -42,6 +45,7 @@ enum Command {
     Publish(publish::PublishArgs),
     Play(play::PlayArgs),
     List(list::ListArgs),
+    Simulate(simulate::SimulateArgs),
     Completions(pages::CompletionsArgs),
     Man(pages::ManArgs),
 }
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Command::Publish(args) => publish::run(&args),
         Command::Play(args) => play::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
     }

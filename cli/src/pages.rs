@@ -57,7 +57,7 @@ pub(crate) fn man(args: &ManArgs) -> ExitCode {
 }
 
 /// Writes a page to standard output; a reader that went away early, such as `head`, is no failure.
-fn print(page: &[u8]) -> ExitCode {
+pub(crate) fn print(page: &[u8]) -> ExitCode {
     match io::stdout().write_all(page) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Failure::new(Exit::Media, "output", format_args!("standard output: {error}")).tell()

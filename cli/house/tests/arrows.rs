@@ -1,4 +1,4 @@
-//! Who may know whom: `cli, samples -> swarmcast -> {net, media} -> core` and `sim -> core`.
+//! Who may know whom: `cli, samples -> swarmcast -> {net, media} -> core` and `cli -> sim -> core`.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("swarmcast-net", &["swarmcast-core"]),
     ("swarmcast-media", &["swarmcast-core"]),
     ("swarmcast", &["swarmcast-core", "swarmcast-net", "swarmcast-media"]),
-    ("swarmcast-cli", &["swarmcast"]),
+    ("swarmcast-cli", &["swarmcast", "swarmcast-sim"]),
     ("swarmcast-samples", &["swarmcast"]),
     ("swarmcast-lab", &[]),
     ("swarmcast-house", &[]),

@@ -4,5 +4,6 @@ mod failures;
 mod health;
 mod process;
 mod schema;
+mod simulate;
 mod streams;
 mod usage;

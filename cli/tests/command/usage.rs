@@ -66,13 +66,19 @@ fn programs_hear_of_a_line_that_makes_no_sense_too() {
 #[test]
 fn the_help_teaches() {
     let room = Room::new();
-    for subcommand in ["publish", "play", "list", "completions", "man"] {
+    for subcommand in ["publish", "play", "list", "simulate", "completions", "man"] {
         let help = room.run(&[subcommand, "--help"]);
         assert_eq!(help.code, 0);
         assert!(help.stdout.contains("Example"), "{subcommand}: {}", help.stdout);
         assert!(help.stdout.contains(&format!("swarmcast {subcommand} ")), "{subcommand}: {}", help.stdout);
     }
-    for line in [&["--help"][..], &["play", "--help"], &["publish", "--help"], &["list", "--help"]] {
+    for line in [
+        &["--help"][..],
+        &["play", "--help"],
+        &["publish", "--help"],
+        &["list", "--help"],
+        &["simulate", "--help"],
+    ] {
         let help = room.run(line).stdout;
         assert!(help.contains("Exit codes:") && help.contains("  7  the port is in use"), "{line:?}: {help}");
     }
@@ -88,7 +94,9 @@ fn completions_and_man_pages_know_every_flag() {
     }
     let page = room.run(&["man"]).stdout;
     assert!(page.contains(".TH") && page.contains("publish"), "{page}");
-    for (subcommand, flag) in [("publish", "state\\-dir"), ("play", "playout\\-delay"), ("list", "wait")] {
+    let flags =
+        [("publish", "state\\-dir"), ("play", "playout\\-delay"), ("list", "wait"), ("simulate", "peers")];
+    for (subcommand, flag) in flags {
         let page = room.run(&["man", subcommand]).stdout;
         assert!(page.contains(".TH") && page.contains(flag), "{subcommand}: {page}");
     }

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod clock;
+pub mod continuity;
 pub mod dice;
 pub mod hostile;
 pub mod lan;

@@ -104,6 +104,8 @@ pub(crate) struct Transit {
 struct Access {
     up: Shaper,
     down: Shaper,
+    /// What the line adds to the delay of each link, one way.
+    latency: Duration,
     cut: bool,
 }
 
@@ -135,8 +137,8 @@ impl Network {
     }
 
     /// Adds a host; they are numbered in order from 0.
-    pub(crate) fn add_host(&mut self, up: RateModel, down: RateModel) -> HostId {
-        self.hosts.push(Access { up: Shaper::new(up), down: Shaper::new(down), cut: false });
+    pub(crate) fn add_host(&mut self, up: RateModel, down: RateModel, latency: Duration) -> HostId {
+        self.hosts.push(Access { up: Shaper::new(up), down: Shaper::new(down), latency, cut: false });
         HostId(u32::try_from(self.hosts.len() - 1).unwrap_or(u32::MAX))
     }
 
@@ -207,6 +209,7 @@ impl Network {
         let plugged = !self.hosts[way.0.0 as usize].cut;
         let departs = if plugged { self.hosts[way.0.0 as usize].up.pass(at, wire_bytes) } else { None };
         let latency = self.latency(way) + self.latency((way.1, way.0));
+        let lines = self.lines(way);
         let traffic = self.traffic.entry(way).or_default();
         match load {
             Load::Datagram => traffic.datagram_bytes += bytes as u64,
@@ -220,7 +223,7 @@ impl Network {
             if reachable {
                 let default_link = self.default_link;
                 let link = self.links.entry(way).or_insert_with(|| Link::new(default_link));
-                arrivals = link.carry(dice, departs);
+                arrivals = link.carry(dice, departs + lines);
             }
             let there = arrivals[0].map_or(departs + latency, |arrival| arrival + latency / 2);
             round_trip = there.saturating_sub(at);
@@ -247,7 +250,12 @@ impl Network {
         let (hosts, cut_pairs) = (&self.hosts, &self.cut_pairs);
         let reaches =
             |to: HostId| !hosts[to.0 as usize].cut && !cut_pairs.contains(&(to.min(from.0), to.max(from.0)));
-        self.lan.carry(dice, departs, from, bytes, reaches)
+        let mut copies = self.lan.carry(dice, departs, from, bytes, reaches);
+        for copy in &mut copies {
+            let lines = self.lines((from.0, copy.host));
+            copy.arrivals.iter_mut().flatten().for_each(|arrival| *arrival += lines);
+        }
+        copies
     }
 
     /// Returns how many bytes a multicast socket takes at `at`, and when it takes more: half of the queue is left to
@@ -299,6 +307,12 @@ impl Network {
     }
 
     fn latency(&self, way: (HostId, HostId)) -> Duration {
-        self.links.get(&way).map_or(self.default_link.latency, |link| link.model.latency)
+        let link = self.links.get(&way).map_or(self.default_link.latency, |link| link.model.latency);
+        link + self.lines(way)
+    }
+
+    /// Returns what both hosts' access lines add.
+    fn lines(&self, way: (HostId, HostId)) -> Duration {
+        self.hosts[way.0.0 as usize].latency + self.hosts[way.1.0 as usize].latency
     }
 }

@@ -9,6 +9,7 @@ use swarmcast_core::health::{PathKind, Verdict};
 use swarmcast_core::node::CloseCause;
 use swarmcast_core::stats::StreamStats;
 
+use crate::continuity::{self, Continuity};
 use crate::network::{HostId, Traffic};
 use crate::oracle::{PathChange, PathVerdictChange, VerdictChange, Violation};
 use crate::trace::Digest;
@@ -50,6 +51,34 @@ impl Quantiles {
     }
 }
 
+/// How evenly a load is spread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fairness {
+    /// Mean load.
+    pub mean: f64,
+    /// Largest load.
+    pub max: f64,
+    /// Jain's index, (sum)^2 / (n * sum of squares): 1 when all bear the same, 1 / n when one bears it all.
+    pub jain: f64,
+}
+
+impl Fairness {
+    /// Computes it; nobody bears nothing evenly.
+    pub fn of(loads: &[f64]) -> Self {
+        if loads.is_empty() {
+            return Self { mean: 0.0, max: 0.0, jain: 1.0 };
+        }
+        let sum: f64 = loads.iter().sum();
+        let squares: f64 = loads.iter().map(|load| load * load).sum();
+        let count = loads.len() as f64;
+        Self {
+            mean: sum / count,
+            max: loads.iter().copied().fold(0.0, f64::max),
+            jain: if squares > 0.0 { sum * sum / (count * squares) } else { 1.0 },
+        }
+    }
+}
+
 /// One host's figures.
 #[derive(Clone, Debug)]
 pub struct HostReport {
@@ -59,6 +88,8 @@ pub struct HostReport {
     pub role: Role,
     /// Whether its process ran at the end.
     pub alive: bool,
+    /// How long its process was there.
+    pub present: Duration,
     /// Whether it was cut or paused in between.
     pub disturbed: bool,
     /// The core's counters.
@@ -81,6 +112,10 @@ pub struct HostReport {
     pub joined: Option<Duration>,
     /// From publication to delivery, of what was published after the join.
     pub latency: Quantiles,
+    /// What was due to it, and what came on time.
+    pub continuity: Continuity,
+    /// Longest media time of one track that it missed at once.
+    pub gap_max: Duration,
     /// What it said of the stream, in order.
     pub verdicts: Vec<VerdictChange>,
     /// The paths that it was served by, in order.
@@ -114,6 +149,12 @@ pub struct Report {
     pub published_bytes: u64,
     /// Access units that all publishers published.
     pub published_units: u64,
+    /// From the first published access unit to the last.
+    pub published_for: Duration,
+    /// From publication to delivery, of all viewers' access units: the longest time of each permille, 0 to 1,000.
+    pub delays: Vec<Duration>,
+    /// What was due to all viewers and what came on time, by the second of publication.
+    pub continuity: BTreeMap<u64, Continuity>,
     /// Rules that were broken.
     pub violations: Vec<Violation>,
 }
@@ -136,15 +177,26 @@ impl Report {
     pub fn of(world: &World, seed: u64) -> Self {
         let totals = world.ledger().runs().iter().map(crate::ledger::Run::totals);
         let (published_units, published_bytes) = totals.fold((0, 0), |(n, b), (m, c)| (n + m, b + c));
+        let published = continuity::published_at(world);
+        let (hosts, seconds): (Vec<_>, Vec<_>) =
+            (0..world.hosts().len()).map(|index| host_report(world, index, &published)).unzip();
+        let mut continuity: BTreeMap<u64, Continuity> = BTreeMap::new();
+        for (second, part) in seconds.into_iter().flatten() {
+            continuity.entry(second).or_default().add(&part);
+        }
+        let span = published.first().zip(published.last()).map(|(first, last)| last.saturating_sub(*first));
         Self {
             seed,
             digest: world.digest(),
             steps: world.steps(),
             duration: world.now(),
-            hosts: (0..world.hosts().len()).map(|index| host_report(world, index)).collect(),
+            hosts,
             links: world.traffic().clone(),
             published_bytes,
             published_units,
+            published_for: span.unwrap_or_default(),
+            delays: permilles(world),
+            continuity,
             violations: world.violations().to_vec(),
         }
     }
@@ -169,15 +221,41 @@ impl Report {
     /// Returns the share of received fragments that were there already.
     pub fn duplicate_share(&self) -> f64 {
         let sum = |of: fn(&StreamStats) -> u64| self.viewers().map(|host| of(&host.stats)).sum::<u64>();
-        let received = sum(|s| s.fragments_pushed_from_peers + s.fragments_requested_from_peers);
-        ratio(sum(|s| s.duplicate), received)
+        ratio(sum(|s| s.duplicate), sum(StreamStats::fragments_received))
     }
 
     /// Returns the share of received bytes that were no fragments.
     pub fn control_share(&self) -> f64 {
         let sum = |of: fn(&StreamStats) -> u64| self.viewers().map(|host| of(&host.stats)).sum::<u64>();
         let control = sum(|s| s.control_bytes_from_peers);
-        ratio(control, control + sum(|s| s.bytes_pushed_from_peers + s.bytes_requested_from_peers))
+        let by_session = sum(|s| s.bytes_pushed_from_peers + s.bytes_requested_from_peers);
+        ratio(control, control + by_session + sum(|s| s.bytes_received_from_ip_multicast))
+    }
+
+    /// Returns from publication to delivery, of all viewers' access units.
+    pub fn delay(&self) -> Quantiles {
+        let at = |permille: usize| self.delays.get(permille).copied().unwrap_or_default();
+        Quantiles { p50: at(500), p95: at(950), p99: at(990), max: at(1_000) }
+    }
+
+    /// Returns what was due to all viewers, and what came on time.
+    pub fn total_continuity(&self) -> Continuity {
+        let mut total = Continuity::default();
+        self.viewers().for_each(|host| total.add(&host.continuity));
+        total
+    }
+
+    /// Returns the rate of a host's wire while it was there, over the stream's mean rate of payload.
+    pub fn upload_of(&self, host: &HostReport) -> f64 {
+        let rate = |bytes: u64, time: Duration| bytes as f64 / time.as_secs_f64().max(1e-3);
+        let stream = rate(self.published_bytes, self.published_for);
+        if stream > 0.0 { rate(host.sent.wire_bytes, host.present) / stream } else { 0.0 }
+    }
+
+    /// Returns how evenly the viewers share the upload, each by [`Report::upload_of`].
+    pub fn fairness(&self) -> Fairness {
+        let loads: Vec<f64> = self.viewers().map(|host| self.upload_of(host)).collect();
+        Fairness::of(&loads)
     }
 
     /// Returns the times from `Subscribe` to the first access unit of those that got one.
@@ -186,8 +264,22 @@ impl Report {
     }
 }
 
-fn host_report(world: &World, index: usize) -> HostReport {
+/// Returns the order statistics of all viewers' delays.
+fn permilles(world: &World) -> Vec<Duration> {
+    let subscriptions = world.hosts().iter().filter(|host| !host.is_hostile).flat_map(|h| &h.subscriptions);
+    let mut delays: Vec<Duration> = subscriptions.flat_map(|s| s.latencies.iter().copied()).collect();
+    delays.sort_unstable();
+    let last = delays.len().saturating_sub(1);
+    (0..=1_000).filter_map(|permille| delays.get((last * permille).div_ceil(1_000)).copied()).collect()
+}
+
+/// What was due and what came on time, by the second of publication.
+type Seconds = BTreeMap<u64, Continuity>;
+
+fn host_report(world: &World, index: usize, published: &[Duration]) -> (HostReport, Seconds) {
     let host = &world.hosts()[index];
+    let (began, gone_at) = host.lived;
+    let until = gone_at.unwrap_or(world.now());
     let role = match () {
         () if host.is_hostile => Role::Hostile,
         () if !host.publications.is_empty() => Role::Publisher,
@@ -198,10 +290,21 @@ fn host_report(world: &World, index: usize) -> HostReport {
     for (track, missing) in subscriptions.iter().flat_map(|subscription| &subscription.missing) {
         *missing_of.entry(*track).or_default() += missing;
     }
-    HostReport {
+    let mut seconds = Seconds::new();
+    for subscription in subscriptions.iter().filter(|_| role == Role::Viewer) {
+        for (second, part) in continuity::of_subscription(subscription, published, until) {
+            seconds.entry(second).or_default().add(&part);
+        }
+    }
+    let mut total = Continuity::default();
+    seconds.values().for_each(|part| total.add(part));
+    let report = HostReport {
         host: host.id,
         role,
         alive: host.is_running(),
+        present: until.saturating_sub(began),
+        continuity: total,
+        gap_max: subscriptions.iter().map(|s| s.gap_max).max().unwrap_or_default(),
         disturbed: host.disturbed_at.is_some(),
         stats: world.stats(host.id, STREAM).unwrap_or_default(),
         sent: world.sent_by(host.id),
@@ -219,7 +322,8 @@ fn host_report(world: &World, index: usize) -> HostReport {
         multicast_share: subscriptions.last().map_or(0.0, |s| world.multicast_share(host.id, s)),
         closed: subscriptions.last().and_then(|s| s.closed.clone()),
         inputs: host.inputs,
-    }
+    };
+    (report, seconds)
 }
 
 fn ratio(part: u64, whole: u64) -> f64 {

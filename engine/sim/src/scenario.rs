@@ -18,6 +18,15 @@ use crate::world::{Deed, HostConfig, STREAM, Transmission, World, WorldConfig};
 /// The publisher of every scenario.
 pub const PUBLISHER: HostId = HostId(0);
 
+/// A share of the viewers, from 0 to 1, and what they have.
+#[derive(Clone, Debug)]
+pub struct HostShare {
+    /// How many of all.
+    pub share: f64,
+    /// Their access line.
+    pub config: HostConfig,
+}
+
 /// A scenario. Hosts are numbered in the order of their joining: publisher, hostile members, viewers.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -41,8 +50,12 @@ pub struct Scenario {
     pub hold_down: Duration,
     /// Whether viewers wait for a stream that is dead.
     pub waits: bool,
-    /// Access line of all hosts.
+    /// Access line of all hosts that have no other.
     pub host: HostConfig,
+    /// That of the publisher; the same as `host` when `None`.
+    pub publisher: Option<HostConfig>,
+    /// Shares of the viewers that have another one; what they leave of 1 has `host`.
+    pub others: Vec<HostShare>,
     /// Viewers join within this time, evenly spread.
     pub join_spread: Duration,
     /// Share of the viewers that leave, are killed or stopped for a while; who goes is replaced.
@@ -73,6 +86,8 @@ impl Scenario {
             hold_down: Subscription::HOLD_DOWN,
             waits: false,
             host: HostConfig::default(),
+            publisher: None,
+            others: Vec::new(),
             join_spread: Duration::from_millis(500),
             churn: 0.0,
             hostile: Vec::new(),
@@ -141,7 +156,8 @@ impl Scenario {
     pub fn build(&self) -> Result<World, GroupError> {
         let mut world = World::new(self.world.clone())?;
         let mut dice = Dice::new(self.world.seed ^ 0x000a_11ce);
-        let publisher = world.add_host(HostConfig { hostile: None, ..self.host.clone() });
+        let publisher = self.publisher.as_ref().unwrap_or(&self.host);
+        let publisher = world.add_host(HostConfig { hostile: None, ..publisher.clone() });
         let transmission = Box::new(self.transmission());
         world.at(Duration::ZERO, Deed::Publish { host: publisher, transmission });
         for script in &self.hostile {
@@ -152,7 +168,9 @@ impl Scenario {
             .map(|_| Self::FIRST_JOIN + dice.duration(Duration::ZERO, self.join_spread))
             .collect();
         joins.sort_unstable();
-        joins.into_iter().for_each(|at| world.at(at, self.join(self.host.clone())));
+        for (index, at) in joins.into_iter().enumerate() {
+            world.at(at, self.join_of(index));
+        }
         self.plan_churn(&mut world, &mut dice);
         for (at, deed) in &self.deeds {
             world.at(*at, deed.clone());
@@ -195,6 +213,24 @@ impl Scenario {
     /// Returns the deed of one more viewer.
     pub fn join(&self, config: HostConfig) -> Deed {
         Deed::Join { config: Box::new(config), subscription: Box::new(self.subscription()) }
+    }
+
+    /// Returns the deed of one more viewer, which has what is due to one of that number, counted from 0.
+    pub fn join_of(&self, index: usize) -> Deed {
+        self.join(self.viewer(index))
+    }
+
+    /// Returns what the viewer of that number has: whoever joined so far holds the shares as nearly as can be.
+    fn viewer(&self, index: usize) -> HostConfig {
+        const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
+        let mut place = (0.5 + index as f64 * GOLDEN_RATIO).fract();
+        for other in &self.others {
+            if place < other.share {
+                return other.config.clone();
+            }
+            place -= other.share;
+        }
+        self.host.clone()
     }
 
     /// Draws small limits, a cable that is pulled for a while, and the end of the stream.
@@ -249,7 +285,7 @@ impl Scenario {
         let mut present: Vec<u64> = (first..first + u64::from(self.viewers)).collect();
         let settled = Self::FIRST_JOIN + self.join_spread + Duration::from_secs(1);
         let goers = (f64::from(self.viewers) * self.churn) as usize;
-        for _ in 0..goers {
+        for goer in 0..goers {
             let host = HostId(present.swap_remove(dice.below(present.len() as u64) as usize) as u32);
             let at = dice.duration(settled, self.duration.mul_f64(0.8).max(settled));
             let deed = match dice.below(3) {
@@ -259,7 +295,7 @@ impl Scenario {
             };
             if !matches!(deed, Deed::Pause(..)) {
                 let back = at + dice.duration(Duration::from_millis(100), Duration::from_secs(2));
-                world.at(back, self.join(self.host.clone()));
+                world.at(back, self.join_of(self.viewers as usize + goer));
             }
             world.at(at, deed);
         }

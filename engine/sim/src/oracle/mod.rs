@@ -15,7 +15,7 @@ use swarmcast_core::ids::{Epoch, PathId, StreamHandle};
 
 pub(crate) use evidence::Evidence;
 pub(crate) use host::HostOracle;
-pub(crate) use subscription::SubscriptionOracle;
+pub(crate) use subscription::{ON_TIME_SLACK, SubscriptionOracle};
 pub(crate) use verdict::Scene;
 pub use verdict::{PathChange, PathVerdictChange, VerdictChange};
 

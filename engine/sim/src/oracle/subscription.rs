@@ -14,6 +14,10 @@ use crate::ledger::{Ledger, Record, Run};
 /// Gaps that are remembered: none explains units that are older than the newest 256.
 const GAPS_MAX: usize = 256;
 
+/// Time behind its playout delay at which a unit still is on time: a block waits up to 40 ms for company, and clocks
+/// tell the playout deadline by the publisher's, as nearly as the paths to it allow.
+pub(crate) const ON_TIME_SLACK: Duration = Duration::from_millis(100);
+
 /// Longest time from `Dead` to `Closed`.
 const CLOSE_MAX: Duration = Duration::from_millis(100);
 
@@ -35,6 +39,12 @@ pub(crate) struct SubscriptionOracle {
     pub(crate) resets: u64,
     /// From publication to delivery in true time, of what was published after the join.
     pub(crate) latencies: Vec<Duration>,
+    /// Units of these that came on time, by the second of their publication.
+    pub(crate) on_time: BTreeMap<u64, u64>,
+    /// Longest media time of one track that was skipped at once.
+    pub(crate) gap_max: Duration,
+    /// When its user ended it.
+    pub(crate) left_at: Option<Duration>,
     opened: Option<(StreamKey, Epoch)>,
     /// The newest run that was opened.
     newest: Option<Epoch>,
@@ -66,6 +76,9 @@ impl SubscriptionOracle {
             missing: BTreeMap::new(),
             resets: 0,
             latencies: Vec::new(),
+            on_time: BTreeMap::new(),
+            gap_max: Duration::ZERO,
+            left_at: None,
             opened: None,
             newest: None,
             first_order: None,
@@ -102,6 +115,7 @@ impl SubscriptionOracle {
             }
             Event::Closed { cause, .. } => {
                 self.closed = Some(cause.clone());
+                self.left_at = (*cause == CloseCause::Local).then_some(at);
                 let run = self.opened.and_then(|(key, epoch)| ledger.find(key, epoch));
                 match (cause, run) {
                     (CloseCause::Ended, Some(run)) => self.judge_overdue(run, Duration::MAX),
@@ -179,7 +193,7 @@ impl SubscriptionOracle {
         let first_at = *self.first_at.get_or_insert(at);
         self.units += 1;
         if record.at >= first_at {
-            self.latencies.push(at.saturating_sub(record.at));
+            self.saw_delay(record.at, at.saturating_sub(record.at));
         }
         let expected = self.expected(run, track, first_order);
         match self.next.insert(track, index + 1) {
@@ -192,6 +206,13 @@ impl SubscriptionOracle {
         self.judge_skipped(run, track, expected..index)
     }
 
+    fn saw_delay(&mut self, published: Duration, delay: Duration) {
+        self.latencies.push(delay);
+        if delay <= self.playout_delay + ON_TIME_SLACK {
+            *self.on_time.entry(published.as_secs()).or_default() += 1;
+        }
+    }
+
     /// Judges units that were skipped: a gap must have told of each.
     fn judge_skipped(
         &mut self,
@@ -200,6 +221,10 @@ impl SubscriptionOracle {
         skipped: std::ops::Range<u64>,
     ) -> Result<(), Breach> {
         *self.missing.entry(track).or_default() += skipped.end.saturating_sub(skipped.start);
+        let published = |index: u64| run.track(track).get(usize::try_from(index).ok()?).map(|unit| unit.at);
+        if let (Some(from), Some(to)) = (published(skipped.start), published(skipped.end)) {
+            self.gap_max = self.gap_max.max(to.saturating_sub(from));
+        }
         let untold: Vec<u64> = skipped.filter(|index| !self.is_told(run, track, *index)).collect();
         match untold.first() {
             Some(from) => Err(Breach::Untold { track, from: *from, count: untold.len() as u64 }),

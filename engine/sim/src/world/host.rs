@@ -23,6 +23,8 @@ pub struct HostConfig {
     pub up: RateModel,
     /// What reaches it.
     pub down: RateModel,
+    /// Its access line adds to the delay of each link, one way, a time drawn from the first to the second.
+    pub latency: (Duration, Duration),
     /// Its clock; drawn within the world's limits when `None`.
     pub clock: Option<HostClock>,
     /// Whether discovery reaches it.
@@ -43,6 +45,7 @@ impl Default for HostConfig {
         Self {
             up: RateModel::limited(1_000_000_000),
             down: RateModel::UNLIMITED,
+            latency: (Duration::ZERO, Duration::ZERO),
             clock: None,
             discovery: true,
             peers: Vec::new(),
@@ -84,6 +87,8 @@ pub(crate) struct Host {
     pub(crate) wake: (u64, Option<Now>),
     pub(crate) backlog: Backlog,
     pub(crate) source: Option<Broadcast>,
+    /// When its process began, and when it ended.
+    pub(crate) lived: (Duration, Option<Duration>),
     pub(crate) oracle: HostOracle,
     pub(crate) subscriptions: Vec<SubscriptionOracle>,
     pub(crate) publications: Vec<StreamHandle>,
@@ -124,6 +129,7 @@ pub(crate) struct HostParts {
     pub(crate) discovery: bool,
     pub(crate) is_hostile: bool,
     pub(crate) oracle: HostOracle,
+    pub(crate) began: Duration,
 }
 
 impl Host {
@@ -144,6 +150,7 @@ impl Host {
             wake: (0, None),
             backlog: Backlog::default(),
             source: None,
+            lived: (parts.began, None),
             oracle: parts.oracle,
             subscriptions: Vec::new(),
             publications: Vec::new(),

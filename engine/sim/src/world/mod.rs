@@ -204,9 +204,12 @@ impl World {
 
     /// Returns the honest host, publishers apart, that has sent most so far.
     pub fn busiest_relay(&self) -> Option<HostId> {
-        let relays =
-            self.hosts.iter().filter(|h| h.is_running() && !h.is_hostile && h.publications.is_empty());
-        relays.max_by_key(|host| self.network.sent_by(host.id).wire_bytes).map(|host| host.id)
+        self.relays().max_by_key(|host| self.network.sent_by(host.id).wire_bytes).map(|host| host.id)
+    }
+
+    /// Returns the honest hosts that run, publishers apart.
+    pub(crate) fn relays(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|h| h.is_running() && !h.is_hostile && h.publications.is_empty())
     }
 
     pub(crate) fn hosts(&self) -> &[Host] {
@@ -226,7 +229,9 @@ impl World {
     }
 
     fn add_process(&mut self, config: &HostConfig, seed: HostSeed, process: Box<dyn Process>) -> HostId {
-        let id = self.network.add_host(config.up, config.down);
+        let (near, far) = config.latency;
+        let latency = if near < far { self.dice.duration(near, far) } else { near };
+        let id = self.network.add_host(config.up, config.down, latency);
         self.by_peer.insert(seed.peer, id);
         self.has_hostile |= seed.is_hostile;
         self.hosts.push(Host::new(HostParts {
@@ -237,6 +242,7 @@ impl World {
             discovery: config.discovery,
             is_hostile: seed.is_hostile,
             oracle: seed.oracle,
+            began: self.now,
         }));
         self.feed(id, Input::WallClock(seed.clock.wall(self.now)));
         self.feed(id, Input::Network { up: true });

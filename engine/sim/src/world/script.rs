@@ -88,6 +88,8 @@ pub enum Deed {
     Kill(HostId),
     /// Kills the viewer that has sent most.
     KillBusiest,
+    /// Kills this share of the viewers that run, all at once.
+    KillShare(f64),
     /// Stops a process for a while, as SIGSTOP and SIGCONT do.
     Pause(HostId, Duration),
     /// Stops the viewer that has sent most.
@@ -150,6 +152,7 @@ impl World {
                     self.kill(host);
                 }
             }
+            Deed::KillShare(share) => self.kill_share(share),
             Deed::Pause(host, span) => self.pause(host, span),
             Deed::PauseBusiest(span) => {
                 if let Some(host) = self.busiest_relay() {
@@ -289,6 +292,16 @@ impl World {
         self.survey_sessions();
     }
 
+    fn kill_share(&mut self, share: f64) {
+        let mut running: Vec<HostId> = self.relays().map(|host| host.id).collect();
+        let doomed = (running.len() as f64 * share.clamp(0.0, 1.0)).round() as usize;
+        for _ in 0..doomed {
+            let pick = self.dice.below(running.len() as u64) as usize;
+            self.stop(running.swap_remove(pick), false);
+        }
+        self.survey_sessions();
+    }
+
     /// Ends a process.
     fn stop(&mut self, host: HostId, said_goodbye: bool) {
         if self.host(host).condition == Condition::Gone {
@@ -298,6 +311,7 @@ impl World {
         let at = self.now;
         let target = self.host_mut(host);
         target.condition = Condition::Gone;
+        target.lived.1 = Some(at);
         target.source = None;
         target.announced = None;
         target.backlog.drain();

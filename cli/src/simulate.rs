@@ -1,0 +1,247 @@
+//! `swarmcast simulate`: runs a swarm of real nodes in virtual time and measures it.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use swarmcast_sim::report::Report;
+use swarmcast_sim::world::World;
+
+use crate::args::seconds;
+use crate::failure::{EXIT_CODES, Exit, Failure};
+use crate::pages::print;
+use crate::report::Reporter;
+
+mod deeds;
+mod file;
+mod outcome;
+mod page;
+mod plan;
+mod plot;
+mod shipped;
+
+use file::ScenarioFile;
+use outcome::Outcome;
+use plan::{Plan, VIEWERS_MAX};
+
+/// Virtual time between two looks at the clock.
+const SLICE: Duration = Duration::from_millis(100);
+/// How often progress is told: a terminal rewrites its line, a log gets one more.
+const PROGRESS_INTERVAL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// Back to the first column and erase the line.
+const CLEAR: &str = "\r\x1b[K";
+/// Broken rules that are told; the JSON has them all.
+const TOLD_MAX: usize = 10;
+
+const EXAMPLES: &str = "\
+Examples:
+  What would 500 viewers in one office do, whose network carries IP multicast?
+    swarmcast simulate office
+  And 200 on Wi-Fi, as a page with plots?
+    swarmcast simulate wifi --peers 200 --report wifi.html
+  A swarm of your own, another one for each seed:
+    swarmcast simulate my-office.toml --seed 7 --json
+
+A scenario is the name of a shipped one (office, wifi, flash-crowd, storm) or a file in TOML; what stands in it is
+in docs/simulator.md.";
+
+/// Simulates a swarm in virtual time and measures it
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct SimulateArgs {
+    /// Shipped scenario (office, wifi, flash-crowd, storm), or a TOML file
+    scenario: String,
+    /// Take so many viewers instead of the scenario's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(VIEWERS_MAX)))]
+    peers: Option<u32>,
+    /// Seed of all chance; the same one gives the same run
+    #[arg(long, value_name = "S", default_value = "1")]
+    seed: u64,
+    /// Run so long in virtual time instead of the scenario's duration
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    duration: Option<Duration>,
+    /// Write a page with plots, which needs nothing but itself
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `swarmcast simulate`.
+pub(crate) fn run(args: &SimulateArgs) -> ExitCode {
+    match simulate(args) {
+        Ok(broken) => broken.map_or(ExitCode::SUCCESS, |failure| failure.tell()),
+        Err(failure) => match Reporter::start(args.json) {
+            Ok(reporter) => {
+                reporter.finish(Some(&failure));
+                failure.exit.into()
+            }
+            Err(_) => failure.tell(),
+        },
+    }
+}
+
+/// Runs and prints; returns the failure of a run in which rules were broken.
+fn simulate(args: &SimulateArgs) -> Result<Option<Failure>, Failure> {
+    let source = read(&args.scenario)?;
+    let plan = source.plan(args)?;
+    let mut report_file = args.report.as_deref().map(create).transpose()?;
+    let mut world =
+        plan.scenario.build().map_err(|error| Failure::new(Exit::Unexpected, "simulate", error))?;
+    let began = Instant::now();
+    Progress::default().run(&mut world, &plan);
+    world.judge_end();
+    let wall = began.elapsed();
+    let report = Report::of(&world, args.seed);
+    let outcome =
+        Outcome { name: &source.name, description: &source.description, plan: &plan, report: &report, wall };
+    if let (Some(file), Some(path)) = (&mut report_file, &args.report) {
+        let written = file.write_all(page::page(&outcome, &source.text).as_bytes());
+        written.map_err(|error| unwritable(path, &error))?;
+    }
+    let text = if args.json { outcome.json() } else { outcome.to_string() };
+    print(text.as_bytes());
+    Ok(broken(&report))
+}
+
+/// Returns the failure of a run in which rules were broken.
+fn broken(report: &Report) -> Option<Failure> {
+    let first = report.violations.first()?;
+    let mut stderr = io::stderr().lock();
+    for violation in report.violations.iter().take(TOLD_MAX) {
+        // Without a standard error, the exit code alone tells.
+        let _ = writeln!(stderr, "broken: {violation}");
+    }
+    let count = report.violations.len();
+    let message = format!(
+        "the engine broke {count} of its rules, first {first}: this is a bug, please report it with the scenario \
+         and --seed {}",
+        report.seed
+    );
+    Some(Failure::new(Exit::Unexpected, "rules-broken", message))
+}
+
+/// A scenario as it was found.
+struct Source {
+    name: String,
+    description: String,
+    text: String,
+    file: ScenarioFile,
+}
+
+/// Reads a shipped scenario or a file.
+fn read(scenario: &str) -> Result<Source, Failure> {
+    let bad = |message: String| Failure::new(Exit::Media, "bad-scenario", message);
+    let text = match shipped::find(scenario) {
+        Some(text) => text.to_owned(),
+        None => std::fs::read_to_string(scenario).map_err(|error| {
+            bad(format!("{scenario}: {error}: give a TOML file, or one of {}", shipped::names()))
+        })?,
+    };
+    let file: ScenarioFile = toml::from_str(&text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count();
+        let shown = text.lines().nth(line).unwrap_or_default().trim();
+        let message = error.message();
+        bad(format!("{scenario}, line {}: `{shown}`: {message}; docs/simulator.md has all keys", line + 1))
+    })?;
+    Ok(Source { name: scenario.to_owned(), description: file.description.clone(), text, file })
+}
+
+impl Source {
+    fn plan(&self, args: &SimulateArgs) -> Result<Plan, Failure> {
+        Plan::of(&self.file, args.seed, args.peers, args.duration).map_err(|refusal| {
+            Failure::new(Exit::Media, "bad-scenario", format_args!("{}: {refusal}", self.name))
+        })
+    }
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let message =
+        format_args!("{}: {error}: give --report a file that can be written", path.display()).to_string();
+    Failure::new(Exit::Media, "bad-output", message)
+}
+
+/// Tells on standard error how far a run is.
+#[derive(Debug, Default)]
+struct Progress {
+    happened: usize,
+    told_at: Option<Instant>,
+    live_line: bool,
+}
+
+impl Progress {
+    fn run(&mut self, world: &mut World, plan: &Plan) {
+        let began = Instant::now();
+        let terminal = io::stderr().is_terminal();
+        let duration = plan.scenario.duration;
+        while world.now() < duration {
+            let until = (world.now() + SLICE).min(duration);
+            world.run_until(until);
+            // Nobody reads what cannot be written; the run goes on.
+            let _ = self.tell_happenings(plan, until);
+            let _ = self.tell(world, plan, began, terminal);
+        }
+        let _ = self.clear();
+    }
+
+    fn tell_happenings(&mut self, plan: &Plan, until: Duration) -> io::Result<()> {
+        for (at, words) in plan.happenings.iter().skip(self.happened).take_while(|(at, _)| *at <= until) {
+            self.happened += 1;
+            self.clear()?;
+            writeln!(io::stderr().lock(), "{:>6.1} s: {words}", at.as_secs_f64())?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, world: &World, plan: &Plan, began: Instant, terminal: bool) -> io::Result<()> {
+        let (often, seldom) = PROGRESS_INTERVAL;
+        let told_at = *self.told_at.get_or_insert(began);
+        if told_at.elapsed() < if terminal { often } else { seldom } {
+            return Ok(());
+        }
+        self.told_at = Some(Instant::now());
+        let (wall, steps) = (began.elapsed().as_secs_f64(), world.steps());
+        let (now, duration) = (world.now().as_secs_f64(), plan.scenario.duration.as_secs_f64());
+        let rate = steps as f64 / wall.max(1e-3);
+        let line =
+            format!("{now:.1} of {duration:.1} s, {steps} steps, {rate:.0} a second, {wall:.0} s so far");
+        let mut stderr = io::stderr().lock();
+        self.live_line = terminal;
+        if terminal { write!(stderr, "{CLEAR}{line}") } else { writeln!(stderr, "{line}") }
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.live_line) { write!(io::stderr().lock(), "{CLEAR}") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarmcast_sim::network::HostId;
+    use swarmcast_sim::oracle::{Breach, Violation};
+    use swarmcast_sim::scenario::Scenario;
+
+    use super::*;
+
+    #[test]
+    fn broken_rules_fail_the_command() {
+        let scenario = Scenario { duration: Duration::from_secs(1), ..Scenario::new(9, 1) };
+        let mut report = scenario.run().unwrap();
+        assert!(broken(&report).is_none(), "{report}");
+        let violation = Violation { seed: 9, at: SLICE, host: HostId(1), breach: Breach::NotOpened };
+        report.violations.push(violation);
+        let failure = broken(&report).expect("a failure");
+        assert_eq!((failure.exit, failure.code), (Exit::Unexpected, "rules-broken"));
+        assert!(failure.message.contains("h1: access unit before `Opened`"), "{}", failure.message);
+        assert!(failure.message.contains("--seed 9"), "{}", failure.message);
+    }
+}

@@ -1,0 +1,71 @@
+//! What a report measures is what was done to the world.
+
+use std::time::Duration;
+
+use swarmcast_sim::network::HostId;
+use swarmcast_sim::report::{Fairness, Report};
+use swarmcast_sim::scenario::{HostShare, Scenario};
+use swarmcast_sim::world::{Deed, HostConfig};
+
+const MS: Duration = Duration::from_millis(1);
+const S: Duration = Duration::from_secs(1);
+
+fn run(scenario: &Scenario) -> Report {
+    let report = scenario.run().unwrap();
+    assert!(report.violations.is_empty(), "{report}");
+    report
+}
+
+#[test]
+fn a_share_of_the_viewers_is_killed_at_once() {
+    let mut scenario = Scenario { duration: S * 8, ..Scenario::new(31, 12) };
+    scenario.deeds.push((S * 5, Deed::KillShare(0.5)));
+    let report = run(&scenario);
+    assert_eq!(report.viewers().filter(|host| host.alive).count(), 6, "{report}");
+    for host in report.viewers() {
+        let lived_to = if host.alive { S * 8 } else { S * 5 };
+        let began = lived_to.saturating_sub(host.present);
+        assert!(Scenario::FIRST_JOIN <= began && began < S * 2, "{began:?} {report}");
+        assert!(!host.alive || host.continuity.share() == 1.0, "survivors miss nothing: {report}");
+    }
+}
+
+#[test]
+fn each_share_of_the_viewers_has_its_own_line() {
+    let far = HostConfig { latency: (MS * 50, MS * 60), ..HostConfig::default() };
+    let mut scenario = Scenario::new(32, 12);
+    scenario.others.push(HostShare { share: 0.25, config: far });
+    let report = run(&scenario);
+    let is_far = |delay: Duration| delay >= MS * 50;
+    assert_eq!(report.viewers().filter(|host| is_far(host.latency.p50)).count(), 3, "{report}");
+    // 12 x 25 % is 3, and delays of the whole are those of its parts.
+    assert_eq!(report.delays.len(), 1_001);
+    assert!(report.delays.is_sorted() && !is_far(report.delays[500]) && is_far(report.delays[900]));
+    assert!(report.delay().max <= scenario.playout_delay, "{:?}", report.delay());
+}
+
+#[test]
+fn continuity_breaks_where_a_viewer_was_cut_off_and_nowhere_else() {
+    let mut scenario = Scenario { duration: S * 14, ..Scenario::new(33, 4) };
+    scenario.deeds.extend([(S * 4, Deed::Cut(HostId(2), true)), (S * 7, Deed::Cut(HostId(2), false))]);
+    let report = run(&scenario);
+    let share = |second: u64| report.continuity[&second].share();
+    // One of four got nothing for three seconds, and then what was left of it late.
+    assert_eq!([1, 2, 4, 5, 11].map(share), [1.0, 1.0, 0.75, 0.75, 1.0], "{:?}", report.continuity);
+    for host in report.viewers() {
+        assert_eq!(host.continuity.share() < 1.0, host.host == HostId(2), "{report}");
+        assert_eq!(host.gap_max > S, host.host == HostId(2), "{:?} {report}", host.gap_max);
+    }
+    let total = report.total_continuity();
+    let due: u64 = report.continuity.values().map(|part| part.due).sum();
+    assert_eq!(total.due, due);
+    // 25 pictures and 47 sounds a second, for four viewers and some 12 s of those that count.
+    assert!((3_000..4 * 12 * 72).contains(&due), "{due}");
+}
+
+#[test]
+fn fairness_tells_equal_loads_from_one_that_bears_all() {
+    assert_eq!(Fairness::of(&[2.0, 2.0, 2.0]), Fairness { mean: 2.0, max: 2.0, jain: 1.0 });
+    assert_eq!(Fairness::of(&[4.0, 0.0, 0.0, 0.0]), Fairness { mean: 1.0, max: 4.0, jain: 0.25 });
+    assert_eq!(Fairness::of(&[]), Fairness { mean: 0.0, max: 0.0, jain: 1.0 });
+}
