@@ -163,6 +163,8 @@ impl Remote {
             self.refuse(want);
         } else if let Some(word) = self.words.get_mut(&want.block) {
             *word &= !want.word;
+        } else if self.words.len() < WINDOW_BLOCKS_MAX {
+            self.words.insert(want.block, 0);
         }
     }
 
@@ -194,7 +196,12 @@ impl Remote {
     /// Returns the newest block of which it holds something.
     pub(crate) fn newest(&self) -> Option<BlockId> {
         let before = self.base.0.checked_sub(1).map(BlockId);
-        self.words.last_key_value().map(|(block, _)| *block).max(before)
+        self.words.iter().rev().find(|(_, word)| **word != 0).map(|(block, _)| *block).max(before)
+    }
+
+    /// Returns whether nothing is known of a block: it is newer than all that the neighbour spoke of.
+    pub(crate) fn is_silent_on(&self, block: BlockId) -> bool {
+        block >= self.base && self.words.last_key_value().is_none_or(|(newest, _)| *newest < block)
     }
 
     /// Forgets blocks before `block`.

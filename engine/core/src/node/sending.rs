@@ -18,7 +18,8 @@ use crate::wire::{Control, Datagram, HaveMap, WANTS_MAX, Want};
 const HAVE_PERIOD_MAX: Duration = Duration::from_millis(250);
 /// And at most this often.
 const HAVE_PERIOD_MIN: Duration = Duration::from_millis(20);
-/// Time between two to or from the publisher while multicast delivers: it has all, and its beacons tell how much.
+/// Time between two to or from the publisher while multicast delivers: it has all, and its beacons tell how much. From
+/// one viewer to the other it is [`HAVE_PERIOD_MAX`] then: who misses something presumes that the others have it.
 const HAVE_PERIOD_MULTICAST: Duration = Duration::from_secs(1);
 /// Share of the received bytes that have-maps may take.
 const HAVE_SHARE: f64 = 0.02;
@@ -162,9 +163,11 @@ impl Node {
             if !remote.follows() || remote.have_at > now {
                 continue;
             }
-            let seldom =
-                if multicast { !remote.is_pushed() } else { stream.parked && session.peer == publisher };
-            let period = if seldom { HAVE_PERIOD_MULTICAST } else { period };
+            let period = match (multicast || stream.parked) && !remote.is_pushed() {
+                true if multicast || session.peer == publisher => HAVE_PERIOD_MULTICAST,
+                true => HAVE_PERIOD_MAX,
+                false => period,
+            };
             // A publisher's goes into one packet with a beacon, whose headers are more than either.
             let beside = beacon_at.filter(|_| period >= HAVE_PERIOD_MAX);
             remote.have_at = beside.map_or(now.after(period), |at| at.after(period - HAVE_PERIOD_MAX));

@@ -411,7 +411,8 @@ impl Node {
             let publisher = stream.offer.publisher;
             let spares = stream.parked && now.since(slot.touched()) < PEERS_FIRST;
             let sources = self.sessions.values().filter(|session| !(spares && session.peer == publisher));
-            let sources = sources.filter_map(|s| pull_source(s, tag, block, s.peer == publisher));
+            let sources =
+                sources.filter_map(|s| pull_source(s, tag, block, (s.peer == publisher, stream.parked)));
             if let Some((path, word)) = stream.pulls.ask(now, block, wanted, sources) {
                 wants.entry(path).or_default().push(Want { block, word });
             }
@@ -451,9 +452,17 @@ impl Node {
     }
 }
 
-fn pull_source(session: &Session, tag: StreamTag, block: BlockId, publisher: bool) -> Option<PullSource> {
+/// Returns what a neighbour may be asked for. The publisher is taken to hold all, and while the stream is `multicast`
+/// so is everybody that has not spoken of the block yet: most have it by the same way.
+fn pull_source(
+    session: &Session,
+    tag: StreamTag,
+    block: BlockId,
+    (publisher, multicast): (bool, bool),
+) -> Option<PullSource> {
     let remote: &Remote = session.streams.get(&tag).filter(|_| session.greeted)?;
-    let vouched = if publisher && !remote.has_refused(block) { u64::MAX } else { 0 };
+    let presumed = publisher || (multicast && remote.is_silent_on(block));
+    let vouched = if presumed && !remote.has_refused(block) { u64::MAX } else { 0 };
     let holds = remote.holds(block) | vouched;
     Some(PullSource {
         path: session.path,
