@@ -1,8 +1,9 @@
 # Every command sets up what it needs: a fresh Debian or Ubuntu with a Rust toolchain is enough.
 
-.PHONY: help setup build demo test lab bench fuzz audit
+.PHONY: help setup build demo test lab bench fuzz soak audit
 
 SECONDS ?= 60
+MINUTES ?= 30
 
 help:
 	@echo 'make demo    publish the sample clip and watch it with three viewers, 20 s'
@@ -10,6 +11,7 @@ help:
 	@echo 'make lab     full tables of the LAN lab (root)'
 	@echo 'make bench   criterion benches of every stage of the path'
 	@echo 'make fuzz    every fuzz target for SECONDS=60 each'
+	@echo 'make soak    endurance on the LAN lab for MINUTES=30 (root)'
 	@echo 'make build   the release binary, target/release/swarmcast'
 	@echo 'make audit   known vulnerabilities of the dependencies (needs the network)'
 
@@ -33,6 +35,9 @@ bench: setup
 
 fuzz:
 	@.ci/fuzz $(SECONDS)
+
+soak: build
+	@.ci/lab soak --minutes $(MINUTES)
 
 audit: setup
 	@. .ci/env && cargo deny check advisories

@@ -24,9 +24,11 @@ pub mod output;
 pub mod process;
 pub mod recording;
 pub mod report;
+pub mod resources;
 pub mod scenario;
 pub mod swarm;
 pub mod switch;
+pub mod trend;
 
 pub use host::Host;
 pub use lab::Lab;

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::event::Event;
 use crate::host::Host;
 use crate::output::{CpuTime, Exit, Line, Output};
+use crate::resources::Resources;
 
 /// Lines of stdout that a failure shows.
 const LINES_SHOWN: usize = 12;
@@ -184,6 +185,20 @@ impl Process {
         alive
             .or_else(|| self.output.exit().map(|exit| Ok(exit.cpu)))
             .unwrap_or_else(|| Ok(CpuTime::default()))
+    }
+
+    /// How it ended, if it has.
+    pub fn exit(&self) -> Option<Exit> {
+        self.output.exit()
+    }
+
+    /// What it holds of the machine.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn resources(&self) -> Result<Resources> {
+        let alive = self.output.while_alive(|| Resources::read(self.pid));
+        alive.unwrap_or_else(|| Err(self.failure("holds nothing any more")))
     }
 
     /// An error that shows what the process last wrote.

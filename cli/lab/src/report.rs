@@ -10,6 +10,9 @@ use serde::Serialize;
 /// By how much a time may pass its goal in the short form: machines that build and test are busy.
 const SHORT_SLACK: f64 = 3.0;
 
+/// Minutes of the endurance run unless told: enough to see growth of 1 MB/h above what an allocator does by itself.
+pub const SOAK_MINUTES: u64 = 30;
+
 /// How long scenarios run, and how strictly times are held to their goals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
@@ -49,6 +52,10 @@ pub enum Unit {
     CpuSecondsPerGigabyte,
     /// Rates, Mbit/s.
     MegabitsPerSecond,
+    /// Memory, MB.
+    Megabytes,
+    /// Growth of memory, MB/h.
+    MegabytesPerHour,
 }
 
 impl Unit {
@@ -66,6 +73,8 @@ impl Unit {
             Self::CpuSecondsPerMinute => " cpu s/min",
             Self::CpuSecondsPerGigabyte => " cpu s/GB",
             Self::MegabitsPerSecond => " Mbit/s",
+            Self::Megabytes => " MB",
+            Self::MegabytesPerHour => " MB/h",
         }
     }
 }
@@ -107,6 +116,8 @@ pub struct Report {
     #[serde(skip)]
     length: Length,
     #[serde(skip)]
+    minutes: u64,
+    #[serde(skip)]
     scenario: String,
     #[serde(skip)]
     case: String,
@@ -118,7 +129,17 @@ impl Report {
     /// Starts an empty report.
     pub fn new(length: Length) -> Self {
         let (scenario, case) = (String::new(), String::new());
-        Self { length, scenario, case, figures: Vec::new(), failures: Vec::new() }
+        Self { length, minutes: SOAK_MINUTES, scenario, case, figures: Vec::new(), failures: Vec::new() }
+    }
+
+    /// Lets the endurance run last for so many minutes.
+    pub fn with_minutes(self, minutes: u64) -> Self {
+        Self { minutes, ..self }
+    }
+
+    /// Minutes of the endurance run.
+    pub fn minutes(&self) -> u64 {
+        self.minutes
     }
 
     /// How long its scenarios run.

@@ -20,6 +20,7 @@ mod fault;
 mod join;
 mod loss;
 mod overhead;
+mod soak;
 mod upload;
 mod usage;
 mod webcam;
@@ -31,9 +32,20 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it shows.
     pub about: &'static str,
-    /// Whether its short form is a test.
-    pub tested: bool,
+    /// When it runs without being named.
+    pub runs: Runs,
     run: Run,
+}
+
+/// When a scenario runs without being named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Its short form is a test, and it is in the published tables.
+    Tested,
+    /// In the published tables alone.
+    Published,
+    /// Never.
+    Named,
 }
 
 /// All scenarios, in the order of the report.
@@ -63,6 +75,7 @@ pub const SCENARIOS: &[Scenario] = &[
     tested("fault-loss", "loss, bursts, duplicates, reordering", fault::loss::run),
     tested("fault-forgery", "lies multicast without the key", fault::forgery::run),
     untested("multicast-cost", "processor time and bytes by number of viewers", fault::cost::run),
+    named("soak", "endurance: loss, churn, restarts, for --minutes", soak::run),
 ];
 
 /// What a scenario does.
@@ -70,12 +83,17 @@ type Run = fn(&Lab, &mut Report) -> Result<()>;
 
 /// A scenario whose short form is a test.
 const fn tested(name: &'static str, about: &'static str, run: Run) -> Scenario {
-    Scenario { name, about, tested: true, run }
+    Scenario { name, about, runs: Runs::Tested, run }
 }
 
-/// A scenario that runs by name alone, until the binary meets its goals.
+/// A scenario that has no short form: its goals are ratios of what takes a while to measure.
 const fn untested(name: &'static str, about: &'static str, run: Run) -> Scenario {
-    Scenario { name, about, tested: false, run }
+    Scenario { name, about, runs: Runs::Published, run }
+}
+
+/// A scenario that lasts for as long as it is told, and runs by name alone.
+const fn named(name: &'static str, about: &'static str, run: Run) -> Scenario {
+    Scenario { name, about, runs: Runs::Named, run }
 }
 
 impl Scenario {
