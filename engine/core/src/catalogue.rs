@@ -76,8 +76,8 @@ pub struct Catalogue {
     pub tracks: Vec<Track>,
     /// Other renditions of the same source, whose random-access points align by media time.
     pub renditions: Vec<Rendition>,
-    /// The group that the stream is multicast to, where it is not one that [`MulticastGroup::derive`] makes of the name.
-    /// Set by the node that publishes.
+    /// The group that the stream is multicast to, where it is not one that [`MulticastGroup::derive`] makes of the
+    /// name. Set by the node that publishes.
     pub multicast: Option<MulticastGroup>,
 }
 
