@@ -1,6 +1,6 @@
 //! Members: who might be there, who is dialled, and who is not wanted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -50,12 +50,21 @@ struct Candidate {
 pub(crate) struct Members {
     own: PeerId,
     candidates: BTreeMap<PeerId, Candidate>,
+    /// Those of them that are dialled, and those that the user named: asked for at every step, and few of many.
+    dialing: BTreeSet<PeerId>,
+    manual: BTreeSet<PeerId>,
     banned: BTreeMap<PeerId, Now>,
 }
 
 impl Members {
     pub(crate) fn new(own: PeerId) -> Self {
-        Self { own, candidates: BTreeMap::new(), banned: BTreeMap::new() }
+        Self {
+            own,
+            candidates: BTreeMap::new(),
+            dialing: BTreeSet::new(),
+            manual: BTreeSet::new(),
+            banned: BTreeMap::new(),
+        }
     }
 
     /// Takes a sighting; `shuffle` is a random number that orders dialling, `connected` tells of a session there is.
@@ -76,6 +85,9 @@ impl Members {
             shuffle,
         });
         candidate.manual |= sighting.manual;
+        if sighting.manual {
+            self.manual.insert(sighting.peer);
+        }
         if !sighting.publishes.is_empty() {
             candidate.publishes = sighting.publishes;
         }
@@ -102,6 +114,7 @@ impl Members {
     pub(crate) fn handle_connected(&mut self, peer: PeerId) {
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.state = State::Connected;
+            self.dialing.remove(&peer);
         }
     }
 
@@ -112,6 +125,7 @@ impl Members {
         let wait = (RETRY * 2u32.saturating_pow(candidate.failures.min(8))).min(RETRY_MAX);
         let learned = candidate.state == State::Dialing && candidate.addresses.len() > candidate.tried;
         candidate.state = State::Idle;
+        self.dialing.remove(&peer);
         candidate.failures += 1;
         candidate.dial_at = if learned { now } else { now.after(wait) };
     }
@@ -156,6 +170,7 @@ impl Members {
         };
         let (peer, candidate) = self.candidates.iter_mut().filter(due).min_by_key(rank)?;
         candidate.state = State::Dialing;
+        self.dialing.insert(*peer);
         candidate.tried = candidate.addresses.len();
         Some((*peer, candidate.addresses.clone()))
     }
@@ -164,6 +179,7 @@ impl Members {
     pub(crate) fn dial_at_once(&mut self, peer: PeerId) -> Option<(PeerId, Vec<SocketAddr>)> {
         let candidate = self.candidates.get_mut(&peer).filter(|candidate| candidate.state == State::Idle)?;
         candidate.state = State::Dialing;
+        self.dialing.insert(peer);
         candidate.tried = candidate.addresses.len();
         Some((peer, candidate.addresses.clone()))
     }
@@ -183,7 +199,7 @@ impl Members {
 
     /// Returns how many attempts are running.
     pub(crate) fn dialing(&self) -> usize {
-        self.candidates.values().filter(|candidate| candidate.state == State::Dialing).count()
+        self.dialing.len()
     }
 
     /// Returns when [`Members::dial`] may have somebody.
@@ -198,7 +214,8 @@ impl Members {
 
     /// Returns whether a user-named peer waits to be dialled, however many sessions there are.
     pub(crate) fn has_manual_idle(&self) -> bool {
-        self.candidates.values().any(|candidate| candidate.manual && candidate.may_be_dialled())
+        let mut named = self.manual.iter().filter_map(|peer| self.candidates.get(peer));
+        named.any(Candidate::may_be_dialled)
     }
 }
 
@@ -250,6 +267,21 @@ mod tests {
         members.handle_gone(Now(0), PEER);
         assert_eq!(dialled(&mut members, Now(0)), None);
         assert_eq!(dialled(&mut members, Now(0).after(RETRY)), Some(1));
+    }
+
+    #[test]
+    fn attempts_are_counted_while_they_run() {
+        let mut members = members();
+        members.handle_sighting(Now(0), Sighting { manual: true, ..sighted(&[1]) }, 0, false);
+        assert!(members.dialing() == 0 && members.has_manual_idle());
+        assert_eq!(dialled(&mut members, Now(0)), Some(1));
+        assert!(members.dialing() == 1 && !members.has_manual_idle());
+        members.handle_gone(Now(0), PEER);
+        assert!(members.dialing() == 0 && members.has_manual_idle());
+        assert!(members.dial_at_once(PEER).is_some());
+        assert_eq!(members.dialing(), 1);
+        members.handle_connected(PEER);
+        assert!(members.dialing() == 0 && !members.has_manual_idle());
     }
 
     #[test]
