@@ -45,8 +45,8 @@ Examples:
   A swarm of your own, another one for each seed:
     swarmcast simulate my-office.toml --seed 7 --json
 
-A scenario is the name of a shipped one (office, wifi, flash-crowd, storm) or a file in TOML; what stands in it is
-in docs/simulator.md.";
+A scenario is a file in TOML, as docs/simulator.md describes it, or one of those shipped:
+office, wifi, flash-crowd, storm.";
 
 /// Simulates a swarm in virtual time and measures it
 #[derive(Args, Debug)]
