@@ -25,8 +25,8 @@ const FORGERY_PERIOD: Duration = Duration::from_secs(1);
 const SOURCES_MAX: usize = 128;
 /// Most control datagrams that wait on a path; all of them are repeated.
 const CONTROL_MAX: usize = 64;
-/// Time between two offers on a multicast path.
-const OFFER_PERIOD: Duration = Duration::from_secs(1);
+/// Time between two offers on a multicast path; half of it before one that goes with a random-access point.
+pub(super) const OFFER_PERIOD: Duration = Duration::from_secs(1);
 /// Difference of the wall clocks up to which beacons prove by themselves that a publisher lives.
 const WALL_CLOCK_MAX_MS: u64 = 60_000;
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::multicast::OFFER_PERIOD;
 use super::stream::{LastBeacon, Stream};
 use super::{Event, Publication};
 use super::{Node, sending};
@@ -330,7 +331,9 @@ impl Node {
         source.blocks += 1;
         if draft.random_access {
             source.random_access = Some(block);
-            source.offer_at = now;
+            // In a stream of sound every block is one.
+            let soon = source.offer_at <= now.after(OFFER_PERIOD / 2);
+            source.offer_at = if soon { now } else { source.offer_at };
         }
         let header = BlockHeader {
             block,
