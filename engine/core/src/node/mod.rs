@@ -98,6 +98,8 @@ pub struct Node {
     /// Publications, and subscriptions that have their stream.
     handles: BTreeMap<StreamHandle, StreamTag>,
     watches: BTreeMap<StreamHandle, Watch>,
+    /// Counters of publications and subscriptions that are over.
+    finals: BTreeMap<StreamHandle, StreamStats>,
     offers: BTreeMap<StreamKey, Known>,
     /// Publications and subscriptions that use multicast, and where.
     channels: BTreeMap<ChannelId, (StreamHandle, MulticastChoice)>,
@@ -129,6 +131,7 @@ impl Node {
             handles: BTreeMap::new(),
             watches: BTreeMap::new(),
             offers: BTreeMap::new(),
+            finals: BTreeMap::new(),
             channels: BTreeMap::new(),
             channels_used: 0,
             multicasts: BTreeMap::new(),
@@ -211,9 +214,11 @@ impl Node {
         streams.chain(paced).chain(pins).chain(greetings).chain(dialing).chain(self.judge_timeout()).min()
     }
 
-    /// Returns the counters of a publication or subscription.
+    /// Returns the counters of a publication or subscription; of one that is over, its last ones, while it is among the
+    /// last 16.
     pub fn stats(&self, now: Now, stream: StreamHandle) -> Option<StreamStats> {
-        let stream = self.streams.get(self.handles.get(&stream)?)?;
+        let running = self.handles.get(&stream).and_then(|tag| self.streams.get(tag));
+        let Some(stream) = running else { return self.finals.get(&stream).copied() };
         let remotes = || self.sessions.values().filter_map(|session| session.streams.get(&stream.tag()));
         let consumers = remotes().filter(|remote| !remote.consumes.is_empty()).count();
         let viewers = remotes().filter(|remote| remote.offers).count();

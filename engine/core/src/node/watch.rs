@@ -22,6 +22,8 @@ use crate::wire::{Control, Datagram, StripeMask, SubscribeFrom, WANTS_MAX, Want}
 
 /// How often missing parts are looked through while there are some.
 pub(super) const PULL_PERIOD: Duration = Duration::from_millis(4);
+/// Most publications and subscriptions whose counters are kept behind their end.
+const FINALS_MAX: usize = 16;
 /// Most runs that are remembered as over.
 const RETIRED_MAX: usize = 64;
 /// Longest pause in the arrival of a random-access point: a push that began goes on, so the rest is lost. Behind a full
@@ -213,6 +215,7 @@ impl Node {
 
     /// Drops a stream; its tag is remembered, so that what still comes of it is counted as a replay.
     pub(super) fn retire(&mut self, tag: StreamTag) {
+        self.keep_counters(tag);
         let Some(stream) = self.streams.remove(&tag) else { return };
         if let Some(source) = &stream.source {
             self.close_channel(source.handle);
@@ -227,6 +230,19 @@ impl Node {
             session.outbox.forget_stream(tag);
             session.streams.remove(&tag);
         }
+    }
+
+    /// Keeps the counters of a stream that goes, for who asks behind its end.
+    fn keep_counters(&mut self, tag: StreamTag) {
+        let of = self.handles.iter().find(|(_, of)| **of == tag).map(|(handle, _)| *handle);
+        let Some((handle, stats)) = of.and_then(|handle| Some((handle, self.stats(self.now, handle)?)))
+        else {
+            return;
+        };
+        if self.finals.len() >= FINALS_MAX {
+            self.finals.pop_first();
+        }
+        self.finals.insert(handle, stats);
     }
 
     pub(super) fn remember_retired(&mut self, tag: StreamTag, key: StreamKey) {

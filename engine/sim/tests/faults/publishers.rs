@@ -88,6 +88,8 @@ fn what_was_made_while_a_viewer_was_cut_off_is_played_late_up_to_the_end() {
             "{phase}: {report}"
         );
         assert_eq!(viewer.said(Verdict::Starved).len(), 1);
+        let newest: Vec<_> = report.viewers().map(|viewer| viewer.stats.newest).collect();
+        assert!(newest[0].is_some() && newest.iter().all(|one| *one == newest[0]), "{newest:?}");
     }
 }
 
