@@ -157,13 +157,14 @@ impl Remote {
         }
     }
 
-    /// Takes note that it lacks parts of a block after all.
-    pub(crate) fn handle_nack(&mut self, want: Want) {
+    /// Takes note that it lacks parts of a block after all. What it says of blocks from `end` on, which nobody asked it
+    /// for, is not kept.
+    pub(crate) fn handle_nack(&mut self, want: Want, end: BlockId) {
         if want.block < self.base {
             self.refuse(want);
         } else if let Some(word) = self.words.get_mut(&want.block) {
             *word &= !want.word;
-        } else if self.words.len() < WINDOW_BLOCKS_MAX {
+        } else if want.block < end && self.words.len() < WINDOW_BLOCKS_MAX {
             self.words.insert(want.block, 0);
         }
     }

@@ -76,7 +76,7 @@ impl Node {
             if shed {
                 remote.refuse(*want);
             } else {
-                remote.handle_nack(*want);
+                remote.handle_nack(*want, stream.window.end());
             }
             stream.pulls.refuse(path, want.block, want.word);
         }
