@@ -4,6 +4,7 @@ mod args;
 mod clock;
 mod failure;
 mod list;
+mod live_line;
 mod pages;
 mod play;
 mod publish;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::failure::Failure;
+use crate::live_line::LiveLine;
 use crate::run::spawn;
 use crate::status::Measured;
 
@@ -31,8 +32,6 @@ const LINES_MAX: usize = 1024;
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// How often a status line is written to a standard error that is no terminal.
 const PLAIN_STATUS_INTERVAL: Duration = Duration::from_secs(5);
-/// Back to the first column and erase the line.
-const CLEAR: &str = "\r\x1b[K";
 /// Cut what is too long for the terminal's line, or wrap it as before.
 const WRAP: [&str; 2] = ["\x1b[?7l", "\x1b[?7h"];
 
@@ -173,8 +172,8 @@ fn write_json(told: &Receiver<Message>) -> io::Result<()> {
 /// What people see.
 #[derive(Debug, Default)]
 struct Screen {
-    /// Whether the cursor stands behind a status line that is written anew each second.
-    live_line: bool,
+    /// The status line, written anew each second.
+    live_line: LiveLine,
     status_at: Option<Instant>,
 }
 
@@ -190,7 +189,7 @@ impl Screen {
                 Message::Health(health, _) => self.show(&health, terminal)?,
                 Message::Text(text) => self.say(&text)?,
                 Message::Flush(reply) => {
-                    self.clear()?;
+                    self.live_line.clear()?;
                     // The waiting side may have given up.
                     let _ = reply.try_send(());
                 }
@@ -200,26 +199,20 @@ impl Screen {
     }
 
     fn show(&mut self, health: &Measured, terminal: bool) -> io::Result<()> {
-        let mut stderr = io::stderr().lock();
         if terminal {
-            self.live_line = true;
             let [cut, wrap] = WRAP;
-            write!(stderr, "{CLEAR}{cut}{health}{wrap}")
+            self.live_line.show(&format!("{cut}{health}{wrap}"))
         } else if self.status_at.is_none_or(|at| at.elapsed() >= PLAIN_STATUS_INTERVAL) {
             self.status_at = Some(Instant::now());
-            writeln!(stderr, "{health}")
+            writeln!(io::stderr().lock(), "{health}")
         } else {
             Ok(())
         }
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
-        self.clear()?;
+        self.live_line.clear()?;
         writeln!(io::stderr().lock(), "{text}")
-    }
-
-    fn clear(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.live_line) { write!(io::stderr().lock(), "{CLEAR}") } else { Ok(()) }
     }
 }
 

@@ -12,6 +12,7 @@ use swarmcast_sim::world::World;
 
 use crate::args::seconds;
 use crate::failure::{EXIT_CODES, Exit, Failure};
+use crate::live_line::LiveLine;
 use crate::pages::print;
 use crate::report::Reporter;
 
@@ -31,8 +32,6 @@ use plan::{Plan, VIEWERS_MAX};
 const SLICE: Duration = Duration::from_millis(100);
 /// How often progress is told: a terminal rewrites its line, a log gets one more.
 const PROGRESS_INTERVAL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-/// Back to the first column and erase the line.
-const CLEAR: &str = "\r\x1b[K";
 /// Broken rules that are told; the JSON has them all.
 const TOLD_MAX: usize = 10;
 
@@ -175,7 +174,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 struct Progress {
     happened: usize,
     told_at: Option<Instant>,
-    live_line: bool,
+    live_line: LiveLine,
 }
 
 impl Progress {
@@ -190,13 +189,13 @@ impl Progress {
             let _ = self.tell_happenings(plan, until);
             let _ = self.tell(world, plan, began, terminal);
         }
-        let _ = self.clear();
+        let _ = self.live_line.clear();
     }
 
     fn tell_happenings(&mut self, plan: &Plan, until: Duration) -> io::Result<()> {
         for (at, words) in plan.happenings.iter().skip(self.happened).take_while(|(at, _)| *at <= until) {
             self.happened += 1;
-            self.clear()?;
+            self.live_line.clear()?;
             writeln!(io::stderr().lock(), "{:>6.1} s: {words}", at.as_secs_f64())?;
         }
         Ok(())
@@ -214,13 +213,7 @@ impl Progress {
         let rate = steps as f64 / wall.max(1e-3);
         let line =
             format!("{now:.1} of {duration:.1} s, {steps} steps, {rate:.0} a second, {wall:.0} s so far");
-        let mut stderr = io::stderr().lock();
-        self.live_line = terminal;
-        if terminal { write!(stderr, "{CLEAR}{line}") } else { writeln!(stderr, "{line}") }
-    }
-
-    fn clear(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.live_line) { write!(io::stderr().lock(), "{CLEAR}") } else { Ok(()) }
+        if terminal { self.live_line.show(&line) } else { writeln!(io::stderr().lock(), "{line}") }
     }
 }
 
