@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::multicast::OFFER_PERIOD;
+use super::sending::HAVE_PERIOD_MAX;
 use super::stream::{LastBeacon, Stream};
 use super::{Event, Publication};
 use super::{Node, sending};
@@ -20,6 +21,8 @@ use crate::wire::{Beacon, BlockHeader, NONCES_MAX, SHARD_PLAIN_BYTES, StreamStat
 
 /// Time between two beacons: quiet and dead differ within half a second.
 const BEACON_PERIOD: Duration = Duration::from_millis(250);
+/// How much earlier one goes out with a block, which comes every 40 ms in most streams.
+const BEACON_EARLY: Duration = Duration::from_millis(40);
 /// Shortest time between two beacons, when challenges wait for an answer.
 const BEACON_GAP_MIN: Duration = Duration::from_millis(20);
 /// Time over which stripes are kept level.
@@ -95,6 +98,11 @@ impl Source {
         };
         let others = [self.cutter.next_timeout(), self.gather.next_timeout(), offer, pause];
         others.into_iter().flatten().fold(self.beacon_at, Now::min)
+    }
+
+    /// Returns whether a beacon may go with a block, into one packet whose headers are more than it.
+    fn is_beacon_soon(&self, now: Now) -> bool {
+        self.beacon_at <= now.after(BEACON_EARLY)
     }
 
     /// Returns when a beacon is due.
@@ -260,11 +268,15 @@ impl Node {
         let resumes = source.state == StreamState::Paused;
         source.state = StreamState::Live;
         source.pause_again = None;
+        let beside = !drafts.is_empty() && !resumes && source.is_beacon_soon(now);
         let tag = stream.tag();
         if resumes {
             self.send_beacon(now, tag);
         }
         drafts.into_iter().for_each(|draft| self.send_block(now, tag, draft));
+        if beside {
+            self.send_beacon(now, tag);
+        }
     }
 
     pub(super) fn handle_end(&mut self, now: Now, handle: StreamHandle) {
@@ -295,7 +307,8 @@ impl Node {
         };
         let mut drafts = Vec::new();
         source.cutter.close_due(now, &mut drafts);
-        let beacon_due = source.check_pause(now) | (source.beacon_at <= now);
+        let beside = !drafts.is_empty() && source.is_beacon_soon(now);
+        let beacon_due = source.check_pause(now) | (source.beacon_at <= now) | beside;
         let offer_due = source.offer_at <= now && !source.broadcasts.is_empty();
         drafts.into_iter().for_each(|draft| self.send_block(now, tag, draft));
         if beacon_due {
@@ -369,17 +382,21 @@ impl Node {
         let wall = self.wall(now);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         let rate = stream.rate.rate();
+        let slow = sending::have_period(&self.sessions, stream) >= HAVE_PERIOD_MAX;
         let Some(source) = &mut stream.source else { return };
         source.review(now, rate);
         let handle = source.handle;
+        let due = source.beacon_at;
         let beacon = source.beacon(now, wall);
         let datagram = source.sealer.seal_beacon(&beacon);
         let at_ms = beacon.at.as_millis() as u64;
         stream.last_beacon = Some(LastBeacon { beacon, datagram: datagram.clone(), received: now });
         for session in self.sessions.values_mut() {
             if session.greeted {
-                let remote = session.streams.get_mut(&tag);
-                remote.into_iter().for_each(|remote| remote.beacon_ms = at_ms);
+                if let Some(remote) = session.streams.get_mut(&tag) {
+                    remote.beacon_ms = at_ms;
+                    remote.have_at = if slow && remote.have_at <= due { now } else { remote.have_at };
+                }
                 stream.stats.control_bytes_to_peers += datagram.len() as u64;
                 session.outbox.push_control(datagram.clone());
             }

@@ -15,7 +15,7 @@ use crate::session::{Remote, Session};
 use crate::wire::{Control, Datagram, HaveMap, WANTS_MAX, Want};
 
 /// Have-maps go out at least this often.
-const HAVE_PERIOD_MAX: Duration = Duration::from_millis(250);
+pub(super) const HAVE_PERIOD_MAX: Duration = Duration::from_millis(250);
 /// And at most this often.
 const HAVE_PERIOD_MIN: Duration = Duration::from_millis(20);
 /// Time between two to or from the publisher while multicast delivers: it has all, and its beacons tell how much. From
@@ -152,9 +152,7 @@ impl Node {
         map.beacon_ms = stream.last_beacon.as_ref().map_or(0, |last| last.beacon.at.as_millis() as u64);
         stream.window.describe(&mut map);
         let datagram = Bytes::from(Datagram::encode_have(tag, &map));
-        let followers = self.sessions.values().filter(|session| session.streams.contains_key(&tag)).count();
-        let seconds = HAVE_BYTES * followers as f64 / (HAVE_SHARE * stream.rate.rate()).max(1.0);
-        let period = Duration::from_secs_f64(seconds.min(1.0)).clamp(HAVE_PERIOD_MIN * 2, HAVE_PERIOD_MAX);
+        let period = have_period(&self.sessions, stream);
         let multicast = stream.source.as_ref().is_some_and(Source::is_multicast);
         let beacon_at = stream.source.as_ref().map(Source::next_beacon);
         let publisher = stream.publisher();
@@ -209,6 +207,13 @@ impl Node {
         let lingering: Vec<_> = lingering.map(Stream::tag).collect();
         lingering.into_iter().for_each(|tag| self.check_linger(now, tag));
     }
+}
+
+/// Returns the time between two have-maps of a stream to a neighbour.
+pub(super) fn have_period(sessions: &BTreeMap<PathId, Session>, stream: &Stream) -> Duration {
+    let followers = sessions.values().filter(|session| session.streams.contains_key(&stream.tag())).count();
+    let seconds = HAVE_BYTES * followers as f64 / (HAVE_SHARE * stream.rate.rate()).max(1.0);
+    Duration::from_secs_f64(seconds.min(1.0)).clamp(HAVE_PERIOD_MIN * 2, HAVE_PERIOD_MAX)
 }
 
 impl Remote {
