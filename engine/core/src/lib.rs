@@ -19,6 +19,7 @@ pub mod group;
 pub mod health;
 pub mod ids;
 mod member;
+pub mod memo;
 pub mod multicast;
 pub mod node;
 pub mod parity;

@@ -4,6 +4,8 @@
 //! every sealed shard and is signed once with Ed25519 (RFC 8032). [`VerifiedHeader`] and [`VerifiedFragment`] can only
 //! be made here: by sealing, or by verifying.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -12,6 +14,7 @@ use ring::hkdf;
 use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
 use crate::ids::{Epoch, FragmentId, GroupId, PeerId, StreamKey, StreamTag};
+use crate::memo::Memo;
 use crate::parity;
 use crate::wire::{
     Beacon, BlockHeader, DecodeError, FRAGMENT_HEAD_BYTES_MAX, FragmentView, LEAF_BYTES, Leaf, Offer,
@@ -55,6 +58,7 @@ pub struct EpochKeys {
     shards: LessSafeKey,
     catalogue: LessSafeKey,
     reports: [u8; 32],
+    memo: Option<Arc<dyn Memo>>,
 }
 
 impl EpochKeys {
@@ -79,7 +83,13 @@ impl EpochKeys {
             shards: expand(&secret, b"swarmcast 1 shards", epoch)?,
             catalogue: expand(&secret, b"swarmcast 1 catalogue", epoch)?,
             reports: report_key(group, key, epoch),
+            memo: None,
         })
+    }
+
+    /// Makes these keys take for verified what `memo` knows, and keep in it what they verify.
+    pub fn with_memo(self, memo: Option<Arc<dyn Memo>>) -> Self {
+        Self { memo, ..self }
     }
 
     /// Returns the stream.
@@ -105,6 +115,27 @@ impl EpochKeys {
         let (header, inline_at, signed) = BlockHeader::decode(&datagram)?;
         self.check(BLOCK_CONTEXT, &datagram, signed)?;
         Ok(VerifiedHeader { header, datagram, inline_at })
+    }
+
+    /// Verifies a fragment of a block by the hash of its shard.
+    ///
+    /// # Errors
+    /// As [`VerifiedHeader::verify`].
+    pub fn verify_fragment(
+        &self,
+        header: &VerifiedHeader,
+        view: FragmentView,
+        datagram: Bytes,
+    ) -> Result<VerifiedFragment, VerifyError> {
+        let Some(memo) = &self.memo else { return header.verify(view, datagram) };
+        let named = header.named(view, &datagram)?;
+        let shard = datagram.get(view.shard_at..).unwrap_or_default();
+        if memo.knows(&named, &[shard]) {
+            return Ok(VerifiedFragment { id: view.id, datagram, shard_at: view.shard_at });
+        }
+        let fragment = header.verify(view, datagram)?;
+        memo.keep(&named, &[fragment.shard()]);
+        Ok(fragment)
     }
 
     /// Verifies a beacon datagram.
@@ -187,9 +218,15 @@ impl EpochKeys {
         body: &[u8],
         signature: &[u8; SIGNATURE_BYTES],
     ) -> Result<(), VerifyError> {
+        let parts: [&[u8]; 2] = [body, signature];
+        if self.memo.as_ref().is_some_and(|memo| memo.knows(&self.message(context, &[]), &parts)) {
+            return Ok(());
+        }
         let message = self.message(context, body);
-        let signature = ed25519_dalek::Signature::from_bytes(signature);
-        self.verifying.verify_strict(&message, &signature).map_err(|_| VerifyError::Signature)
+        let signed = ed25519_dalek::Signature::from_bytes(signature);
+        self.verifying.verify_strict(&message, &signed).map_err(|_| VerifyError::Signature)?;
+        self.memo.iter().for_each(|memo| memo.keep(&self.message(context, &[]), &parts));
+        Ok(())
     }
 
     fn message(&self, context: &[u8], body: &[u8]) -> Vec<u8> {
@@ -360,17 +397,24 @@ impl VerifiedHeader {
     /// # Errors
     /// [`VerifyError::Foreign`] when it belongs to another stream or block, [`VerifyError::Leaf`] when it was altered.
     pub fn verify(&self, view: FragmentView, datagram: Bytes) -> Result<VerifiedFragment, VerifyError> {
+        let named = self.named(view, &datagram)?;
+        match datagram.get(view.shard_at..) {
+            Some(shard) if leaf(shard) == named => {
+                Ok(VerifiedFragment { id: view.id, datagram, shard_at: view.shard_at })
+            }
+            _ => Err(VerifyError::Leaf),
+        }
+    }
+
+    /// Returns the leaf that a fragment of this block must have, if it is one by its number and length.
+    fn named(&self, view: FragmentView, datagram: &Bytes) -> Result<Leaf, VerifyError> {
         let named = self.header.leaves.get(usize::from(view.id.index));
         let same_stream = datagram.get(1..5) == self.datagram.get(1..5);
         let (Some(named), true) = (named, same_stream && view.id.block == self.header.block) else {
             return Err(VerifyError::Foreign);
         };
-        match datagram.get(view.shard_at..) {
-            Some(shard) if leaf(shard) == *named && shard.len() == self.header.shard_bytes(view.id.index) => {
-                Ok(VerifiedFragment { id: view.id, datagram, shard_at: view.shard_at })
-            }
-            _ => Err(VerifyError::Leaf),
-        }
+        let bytes = datagram.len().checked_sub(view.shard_at);
+        if bytes == Some(self.header.shard_bytes(view.id.index)) { Ok(*named) } else { Err(VerifyError::Leaf) }
     }
 
     /// Makes the fragment of a shard that parity gave back, the same bytes as the publisher's; `shard` may be padded.

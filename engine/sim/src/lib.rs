@@ -20,6 +20,7 @@ pub mod hostile;
 pub mod lan;
 mod ledger;
 pub mod link;
+mod memo;
 pub mod network;
 pub mod oracle;
 mod process;

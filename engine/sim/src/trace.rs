@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::network::HostId;
-use crate::workload::mix;
+use crate::workload::{hash, mix};
 
 /// Takes the lines of a textual trace.
 pub type TraceSink = Box<dyn FnMut(&str)>;
@@ -80,11 +80,6 @@ impl Trace {
     }
 
     fn fold_bytes(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        words.iter().for_each(|word| self.fold(u64::from_le_bytes(*word)));
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.fold(u64::from_le_bytes(last));
-        self.fold(bytes.len() as u64);
+        self.fold(hash(bytes));
     }
 }

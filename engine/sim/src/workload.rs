@@ -248,13 +248,25 @@ pub(crate) fn index_of(payload: &[u8]) -> Option<u64> {
     payload.first_chunk().map(|head| u64::from_le_bytes(*head))
 }
 
-/// Returns a hash over all of it.
+/// Returns a hash over all of it, sixteen bytes in each multiplication.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    let mut last = [0; 16];
     last[..rest.len()].copy_from_slice(rest);
-    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
-    words.fold(bytes.len() as u64, |hash, word| mix(hash.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ word))
+    let absorb = |state: u64, block: &[u8; 16]| {
+        let word = u128::from_le_bytes(*block);
+        let (low, high) = (word as u64 ^ state, (word >> 64) as u64 ^ ODD.rotate_left(32));
+        let product = u128::from(low | 1) * u128::from(high | 1);
+        (product as u64 ^ (product >> 64) as u64).wrapping_add(low ^ high.rotate_left(29))
+    };
+    let (pairs, odd) = blocks.as_chunks::<2>();
+    let (mut even_state, mut odd_state) = (ODD, mix(bytes.len() as u64));
+    for [first, second] in pairs {
+        (even_state, odd_state) = (absorb(even_state, first), absorb(odd_state, second));
+    }
+    let state = odd.iter().chain([&last]).fold(even_state ^ mix(odd_state), absorb);
+    mix(state)
 }
 
 /// Finalizer of SplitMix64.

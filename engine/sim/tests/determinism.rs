@@ -33,3 +33,13 @@ fn equal_seeds_give_equal_traces() {
 fn other_seeds_give_other_traces() {
     assert_ne!(traced(21).0, traced(22).0);
 }
+
+#[test]
+fn a_hundred_viewers_that_verify_everything_themselves_give_the_same_trace() {
+    let run = |memoise| {
+        let mut scenario = Scenario { duration: Duration::from_secs(2), ..Scenario::new(5, 100) };
+        scenario.world.memoise = memoise;
+        scenario.run().unwrap().digest
+    };
+    assert_eq!(run(true), run(false));
+}

@@ -201,7 +201,7 @@ impl Node {
             return Ok(None);
         }
         let repeated = known == Some(offer);
-        let keys = EpochKeys::derive(&self.config.group, offer.key, offer.epoch)?;
+        let keys = self.config.keys(offer.key, offer.epoch)?;
         let catalogue = if repeated { None } else { Some(keys.verify_offer(offer)?) };
         Ok(Some((keys, catalogue)))
     }
@@ -213,7 +213,7 @@ impl Node {
             return;
         };
         newer.stats.replay += 1;
-        let Ok(keys) = EpochKeys::derive(&self.config.group, offer.key, offer.epoch) else { return };
+        let Ok(keys) = self.config.keys(offer.key, offer.epoch) else { return };
         if !self.retired.contains_key(&keys.tag()) && keys.verify_offer(offer).is_ok() {
             self.remember_retired(keys.tag(), offer.key);
         }

@@ -14,6 +14,7 @@ mod verdict;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
@@ -33,10 +34,11 @@ use self::watch::Watch;
 use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
 use crate::health::Unreached;
-use crate::ids::{ChannelId, Now, PathId, PeerId, STRIPES, StreamHandle, StreamKey, StreamTag, WallClock};
+use crate::ids::{ChannelId, Epoch, Now, PathId, PeerId, STRIPES, StreamHandle, StreamKey, StreamTag, WallClock};
 use crate::member::Members;
+use crate::memo::Memo;
 use crate::multicast::MulticastChoice;
-use crate::seal::EpochKeys;
+use crate::seal::{EpochKeys, VerifyError};
 use crate::session::Session;
 use crate::stats::{KnownStream, StreamStats};
 use crate::wire::{DATAGRAM_BYTES_MAX, Offer};
@@ -61,6 +63,8 @@ pub struct NodeConfig {
     pub neighbours_max: usize,
     /// Most pushes of one stripe at once (default 2: a publisher's upload stays under 2.5 times the bitrate).
     pub pushes_per_stripe_max: usize,
+    /// What nodes of this process verified before, where it runs many (default `None`: this one verifies everything).
+    pub memo: Option<Arc<dyn Memo>>,
 }
 
 impl NodeConfig {
@@ -74,7 +78,13 @@ impl NodeConfig {
             window_duration: Duration::from_secs(8),
             neighbours_max: 16,
             pushes_per_stripe_max: 2,
+            memo: None,
         }
+    }
+
+    /// Derives the keys of a stream of the group.
+    fn keys(&self, key: StreamKey, epoch: Epoch) -> Result<EpochKeys, VerifyError> {
+        Ok(EpochKeys::derive(&self.group, key, epoch)?.with_memo(self.memo.clone()))
     }
 }
 
@@ -259,7 +269,7 @@ impl Node {
         };
         own.chain(offered)
             .map(|(offer, catalogue)| {
-                let keys = EpochKeys::derive(&self.config.group, offer.key, offer.epoch);
+                let keys = self.config.keys(offer.key, offer.epoch);
                 let carriers = keys.map_or_else(|_| Vec::new(), |keys| carried(keys.tag()));
                 KnownStream {
                     key: offer.key,

@@ -417,7 +417,7 @@ impl Stream {
         }
         let Some(header) = slot.header() else { return Ok(false) };
         // What came by multicast is verified in any case: the share of it that comes decides about the path.
-        let fragment = header.verify(view, datagram)?;
+        let fragment = self.keys.verify_fragment(header, view, datagram)?;
         if multicast {
             self.reception.handle_parts(now, view.id.block, 1 << view.id.index);
         }

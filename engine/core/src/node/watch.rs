@@ -15,7 +15,7 @@ use crate::ids::{BlockId, Epoch, Now, PathId, StreamHandle, StreamKey, StreamTag
 use crate::multicast::MulticastChoice;
 use crate::playout::{Delivery, Playout, View};
 use crate::schedule::PullSource;
-use crate::seal::{EpochKeys, VerifiedHeader};
+use crate::seal::VerifiedHeader;
 use crate::session::{Remote, Session};
 use crate::window::Window;
 use crate::wire::{Control, Datagram, StripeMask, SubscribeFrom, WANTS_MAX, Want};
@@ -105,7 +105,7 @@ impl Node {
         let wanting =
             self.watches.iter().find(|(_, watch)| watch.wants(key, &catalogue)).map(|(handle, _)| *handle);
         let Some(handle) = wanting else { return };
-        let Ok(keys) = EpochKeys::derive(&self.config.group, key, offer.epoch) else { return };
+        let Ok(keys) = self.config.keys(key, offer.epoch) else { return };
         let tag = keys.tag();
         if self.streams.contains_key(&tag) {
             return;

@@ -13,10 +13,12 @@ mod sessions;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use swarmcast_core::group::{GroupError, GroupSpec};
 use swarmcast_core::ids::{PeerId, StreamHandle};
+use swarmcast_core::memo::Memo;
 use swarmcast_core::node::{Input, Node, NodeConfig, Publication};
 use swarmcast_core::stats::StreamStats;
 
@@ -31,6 +33,7 @@ use crate::dice::Dice;
 use crate::hostile::Hostile;
 use crate::ledger::Ledger;
 use crate::link::LinkModel;
+use crate::memo::VerifiedBefore;
 use crate::network::{HostId, Network, Traffic};
 use crate::oracle::{Breach, HostOracle, Violation};
 use crate::process::Process;
@@ -59,6 +62,8 @@ pub struct WorldConfig {
     pub wall_skew_max: Duration,
     /// Discovery takes from the first to the second.
     pub sighting: (Duration, Duration),
+    /// Whether what one node has verified is taken for verified by the others: the same run in a tenth of the time.
+    pub memoise: bool,
 }
 
 impl WorldConfig {
@@ -73,6 +78,7 @@ impl WorldConfig {
             drift_ppm_max: 50,
             wall_skew_max: Duration::from_millis(500),
             sighting: (Duration::from_millis(5), Duration::from_millis(120)),
+            memoise: true,
         }
     }
 }
@@ -94,6 +100,7 @@ pub struct World {
     has_hostile: bool,
     trace: Trace,
     violations: Vec<Violation>,
+    memo: Option<Arc<dyn Memo>>,
 }
 
 impl World {
@@ -120,6 +127,7 @@ impl World {
             has_hostile: false,
             trace: Trace::default(),
             violations: Vec::new(),
+            memo: config.memoise.then(|| Arc::new(VerifiedBefore::default()) as Arc<dyn Memo>),
             config,
         })
     }
@@ -137,6 +145,7 @@ impl World {
         node.neighbours_max = config.neighbours_max.unwrap_or(node.neighbours_max);
         // A publisher keeps places beside the mesh for those who want all of its stream.
         let sessions_max = node.neighbours_max + Publication::UNICAST_MAX;
+        node.memo = self.memo.clone();
         let oracle = HostOracle::new(sessions_max, node.window_bytes_max);
         let clock = config.clock.unwrap_or_else(|| self.draw_clock());
         let begins = clock.now(self.now);
