@@ -414,7 +414,11 @@ impl VerifiedHeader {
             return Err(VerifyError::Foreign);
         };
         let bytes = datagram.len().checked_sub(view.shard_at);
-        if bytes == Some(self.header.shard_bytes(view.id.index)) { Ok(*named) } else { Err(VerifyError::Leaf) }
+        if bytes == Some(self.header.shard_bytes(view.id.index)) {
+            Ok(*named)
+        } else {
+            Err(VerifyError::Leaf)
+        }
     }
 
     /// Makes the fragment of a shard that parity gave back, the same bytes as the publisher's; `shard` may be padded.

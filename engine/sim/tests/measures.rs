@@ -69,3 +69,15 @@ fn fairness_tells_equal_loads_from_one_that_bears_all() {
     assert_eq!(Fairness::of(&[4.0, 0.0, 0.0, 0.0]), Fairness { mean: 1.0, max: 4.0, jain: 0.25 });
     assert_eq!(Fairness::of(&[]), Fairness { mean: 0.0, max: 0.0, jain: 1.0 });
 }
+
+#[test]
+fn far_viewers_are_fed_by_flat_trees_that_bring_each_fragment_once() {
+    let far = HostConfig { latency: (MS * 5, MS * 25), ..HostConfig::default() };
+    let scenario = Scenario { duration: S * 20, host: far, ..Scenario::new(34, 60) };
+    let report = run(&scenario);
+    let delay = report.delay();
+    // The links take 10 to 50 ms one way.
+    assert!(delay.p50 < MS * 150 && delay.p95 < MS * 240, "{delay:?}");
+    assert!(report.duplicate_share() < 0.035, "{}", report.duplicate_share());
+    assert!(report.total_continuity().share() == 1.0, "{report}");
+}

@@ -14,6 +14,8 @@ use crate::wire::{CARRIED_MAX, Control, Hello, INTRODUCED_MAX, Offer, StripeMask
 
 /// Stripes a neighbour must have more than another before one is taken from it for the other's sake.
 const FAIRNESS: u32 = 2;
+/// Pushes of one stripe by who relays it, over what they are on average.
+const BRANCHING: usize = 4;
 /// Two nodes that dial each other at once do so within this time; a later second session replaces a lost one.
 const RACE_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 /// Time that a neighbour is given to become useful before its place may be taken.
@@ -107,7 +109,7 @@ impl Node {
             Control::Choke { tag, stripes } => {
                 if let Some(stream) = self.streams.get_mut(&tag) {
                     stream.supply.handle_choke(now, path, stripes);
-                    stream.supply_at = now;
+                    stream.supply_at = if stream.supply.is_vacant() { now } else { stream.supply_at };
                 }
             }
             Control::Finished { tag } => {
@@ -298,7 +300,8 @@ impl Node {
             self.sessions.get(path).and_then(|s| s.streams.get(&tag)).map_or(0, |r| r.consumes.len())
         };
         let own = share(&path);
-        if !taken.contains(&path) && taken.len() >= self.config.pushes_per_stripe_max {
+        let room = taken.len() < self.stripe_places(tag) && self.pushes(tag) < self.pushes_max();
+        if !taken.contains(&path) && !room {
             let Some(richest) = taken.iter().copied().max_by_key(share) else { return false };
             if share(&richest) < own + FAIRNESS {
                 return false;
@@ -310,6 +313,24 @@ impl Node {
         let Some(remote) = self.remote_mut(path, tag) else { return false };
         remote.consumes = remote.consumes.with(stripe);
         true
+    }
+
+    /// Returns how many pushes of one stripe there may be. Who relays branches widely in the few stripes that he has from
+    /// near the publisher, and is a leaf in the others: that keeps the trees flat at the same upload.
+    fn stripe_places(&self, tag: StreamTag) -> usize {
+        let publishes = self.streams.get(&tag).is_some_and(|stream| stream.source.is_some());
+        self.config.pushes_per_stripe_max * if publishes { 1 } else { BRANCHING }
+    }
+
+    /// Returns how many pushes of all stripes there may be.
+    fn pushes_max(&self) -> usize {
+        self.config.pushes_per_stripe_max * usize::from(STRIPES)
+    }
+
+    /// Counts the pushes of all stripes.
+    fn pushes(&self, tag: StreamTag) -> usize {
+        let remotes = self.sessions.values().filter_map(|session| session.streams.get(&tag));
+        remotes.filter(|remote| !remote.unicast).map(|remote| remote.consumes.len() as usize).sum()
     }
 
     fn stop_pushing(&mut self, path: PathId, tag: StreamTag, stripes: StripeMask) {

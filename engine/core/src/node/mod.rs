@@ -6,6 +6,7 @@ mod input;
 mod multicast;
 mod output;
 mod publish;
+mod pulling;
 mod receive;
 mod requests;
 mod sending;
@@ -34,7 +35,9 @@ use self::watch::Watch;
 use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
 use crate::health::Unreached;
-use crate::ids::{ChannelId, Epoch, Now, PathId, PeerId, STRIPES, StreamHandle, StreamKey, StreamTag, WallClock};
+use crate::ids::{
+    ChannelId, Epoch, Now, PathId, PeerId, STRIPES, StreamHandle, StreamKey, StreamTag, WallClock,
+};
 use crate::member::Members;
 use crate::memo::Memo;
 use crate::multicast::MulticastChoice;
@@ -374,7 +377,7 @@ impl Node {
     fn stream_timeout(&self, stream: &Stream) -> Option<Now> {
         let tag = stream.tag();
         let subscriber = stream.subscriber.as_ref().filter(|subscriber| !subscriber.finished);
-        let supply = subscriber.filter(|_| stream.supply.is_vacant()).map(|_| stream.supply_at);
+        let supply = subscriber.map(|_| stream.supply_at);
         let challenge =
             subscriber.filter(|subscriber| !subscriber.fresh).map(|subscriber| subscriber.challenge_at);
         let deliverable = subscriber.filter(|subscriber| subscriber.fresh).and_then(|s| s.playout.as_ref());

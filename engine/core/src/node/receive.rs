@@ -117,6 +117,9 @@ impl Node {
                 self.witness(now, via, tag, claimed.block, false);
             } else {
                 stream.stats.duplicate += u64::from(claimed.is_inline());
+                if stream.supply.handle_late(now, via.path, claimed.stripe) {
+                    self.unsubscribe_from(via.path, tag, claimed.stripe);
+                }
             }
             return;
         }
@@ -231,7 +234,7 @@ impl Node {
     /// Leaves suppliers whose stripes had to be repaired.
     fn give_up_missed(&mut self, now: Now, tag: StreamTag) {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
-        let mut left = Vec::new();
+        let mut left = std::mem::take(&mut stream.left);
         for stripe in std::mem::take(&mut stream.missed) {
             if let Some(path) = stream.supply.handle_missed(now, stripe) {
                 stream.stats.unkept += 1;
@@ -333,8 +336,10 @@ impl Stream {
         if via.is_multicast() {
             self.reception.handle_parts(now, header.block, word);
         } else if !asked {
-            self.supply.handle_push(now, via.path, header.stripe);
-            self.pulls.note_lag(evident.map_or_else(Default::default, |evident| now.since(evident)));
+            let former = self.supply.handle_push(now, via.path, header.stripe);
+            self.left.extend(former.map(|former| (former, header.stripe)));
+            let lag = evident.map_or_else(Default::default, |evident| now.since(evident));
+            self.pulls.note_lag(header.stripe, lag);
         } else if !self.parked && self.supply.supplier(header.stripe).is_some_and(|path| path != via.path) {
             self.missed.push(header.stripe);
         }
@@ -449,13 +454,6 @@ impl Stream {
             }
             catch_up.front = catch_up.front.max(block);
             catch_up.last = now;
-        }
-    }
-
-    /// Takes note that something may be missing.
-    pub(super) fn look_for_holes(&mut self, now: Now) {
-        if self.source.is_none() && self.pull_at.is_none() && self.window.base() < self.window.end() {
-            self.pull_at = Some(now.after(super::watch::PULL_PERIOD));
         }
     }
 }

@@ -80,6 +80,6 @@ impl Node {
             }
             stream.pulls.refuse(path, want.block, want.word);
         }
-        stream.look_for_holes(now);
+        stream.look_elsewhere(now);
     }
 }

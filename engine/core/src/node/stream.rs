@@ -137,6 +137,8 @@ pub(super) struct Stream {
     pub(super) catch_up: Option<CatchUp>,
     /// Stripes of blocks that had to be pulled whole and whose suppliers are to be judged.
     pub(super) missed: Vec<Stripe>,
+    /// Suppliers whose place another one has taken, and that have yet to be told.
+    pub(super) left: Vec<(PathId, Stripe)>,
     /// When missing parts are looked through again.
     pub(super) pull_at: Option<Now>,
     /// Challenges of others on their way to the publisher, and who sent them.
@@ -179,6 +181,7 @@ impl Stream {
             newest_via: None,
             catch_up: None,
             missed: Vec::new(),
+            left: Vec::new(),
             pull_at: None,
             challenges: BTreeMap::new(),
             stats: StreamStats::default(),

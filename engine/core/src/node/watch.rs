@@ -1,6 +1,5 @@
 //! Watching: find a stream by its name, prove that it lives, get it, deliver it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand_chacha::rand_core::Rng;
@@ -14,28 +13,18 @@ use crate::health::{CloseCause, Monitor};
 use crate::ids::{BlockId, Epoch, Now, PathId, StreamHandle, StreamKey, StreamTag, Stripe};
 use crate::multicast::MulticastChoice;
 use crate::playout::{Delivery, Playout, View};
-use crate::schedule::PullSource;
-use crate::seal::VerifiedHeader;
-use crate::session::{Remote, Session};
+use crate::session::Session;
 use crate::window::Window;
-use crate::wire::{Control, Datagram, StripeMask, SubscribeFrom, WANTS_MAX, Want};
+use crate::wire::{Control, StripeMask, SubscribeFrom};
 
-/// How often missing parts are looked through while there are some.
-pub(super) const PULL_PERIOD: Duration = Duration::from_millis(4);
 /// Most publications and subscriptions whose counters are kept behind their end.
 const FINALS_MAX: usize = 16;
 /// Most runs that are remembered as over.
 const RETIRED_MAX: usize = 64;
-/// Longest pause in the arrival of a random-access point: a push that began goes on, so the rest is lost. Behind a full
-/// path a push may begin a quarter of a second late; waited for once more at its end, repair would come too late.
-const PAUSE_MAX: Duration = Duration::from_millis(60);
-/// Time for which only peers are asked for what multicast did not bring: their have-maps tell of it within two
-/// periods, and the publisher is spared.
-const PEERS_FIRST: Duration = Duration::from_millis(80);
-/// Most blocks looked through at a time.
-const HOLES_MAX: usize = 256;
 /// How often a stripe without supplier is looked after.
 const SUPPLY_PERIOD: Duration = Duration::from_millis(100);
+/// How often a better supplier is looked for, and a quarter of a second at random.
+const IMPROVE_PERIOD: Duration = Duration::from_millis(300);
 /// How often a challenge is repeated.
 const CHALLENGE_PERIOD: Duration = Duration::from_millis(300);
 /// How long a second publisher of the same name is waited for, when one was seen.
@@ -385,65 +374,30 @@ impl Node {
         }
     }
 
+    /// Looks for a supplier that is nearer to the publisher than one there is.
+    fn improve_supply(&mut self, now: Now, tag: StreamTag) {
+        let spread = Duration::from_millis(u64::from(self.rng.next_u32()) % 256);
+        let offerers = offerers(&self.sessions, tag);
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.supply_at = now.after(IMPROVE_PERIOD + spread);
+        let Some(subscriber) = stream.subscriber.as_ref().filter(|s| s.fresh && !s.finished) else { return };
+        if stream.parked || stream.unicast.path.is_some() || stream.catch_up.is_some() {
+            return;
+        }
+        let patience_ms = u32::try_from(subscriber.delay.as_millis()).unwrap_or(u32::MAX);
+        let left = stream.supply.expire(now);
+        let asked = stream.supply.improve(now, &offerers);
+        let from = SubscribeFrom::Block(stream.window.end());
+        left.into_iter().for_each(|(path, stripe)| self.unsubscribe_from(path, tag, stripe));
+        if let Some((path, stripe)) = asked {
+            let stripes = StripeMask::default().with(stripe);
+            self.send_control(path, &Control::Subscribe { tag, stripes, from, patience_ms });
+        }
+    }
+
     pub(super) fn unsubscribe_from(&mut self, path: PathId, tag: StreamTag, stripe: Stripe) {
         let stripes = StripeMask::default().with(stripe);
         self.send_control(path, &Control::Unsubscribe { tag, stripes });
-    }
-
-    /// Asks for what is missing, the earliest first.
-    pub(super) fn pull(&mut self, now: Now, tag: StreamTag) {
-        let Some(stream) = self.streams.get_mut(&tag) else { return };
-        stream.pull_at = None;
-        let catch_up = stream
-            .catch_up
-            .filter(|c| c.runs(now, self.sessions.get(&c.path).map_or(PULL_PERIOD, Session::rtt)));
-        if catch_up.is_none() && stream.started {
-            stream.catch_up = None;
-        }
-        let front = catch_up.map_or(BlockId(u64::MAX), |catch_up| catch_up.front);
-        let (from, tolerance) = (stream.wanted_from(), stream.pulls.tolerance());
-        let vacant = stream.supply.is_vacant();
-        let mut wants = BTreeMap::<PathId, Vec<Want>>::new();
-        let mut any = false;
-        for (block, slot) in stream.window.holes(from).take(HOLES_MAX) {
-            any = true;
-            let patience = match slot.header().map(VerifiedHeader::header) {
-                None if vacant => PULL_PERIOD,
-                Some(header) if header.random_access || header.continues => tolerance.min(PAUSE_MAX),
-                _ => tolerance,
-            };
-            if block > front || slot.touched().after(patience) > now {
-                continue;
-            }
-            for path in stream.pulls.expire(now, block) {
-                stream.stats.unkept += 1;
-                let remote = self.sessions.get_mut(&path).and_then(|session| session.streams.get_mut(&tag));
-                remote.into_iter().for_each(|remote| remote.failures = (remote.failures + 1).min(16));
-            }
-            let wanted = stream.pulls.unasked(now, block, slot.missing()).0;
-            if wanted == 0 {
-                continue;
-            }
-            let publisher = stream.offer.publisher;
-            let spares = stream.parked && now.since(slot.touched()) < PEERS_FIRST;
-            let sources = self.sessions.values().filter(|session| !(spares && session.peer == publisher));
-            let sources =
-                sources.filter_map(|s| pull_source(s, tag, block, (s.peer == publisher, stream.parked)));
-            if let Some((path, word)) = stream.pulls.ask(now, block, wanted, sources) {
-                wants.entry(path).or_default().push(Want { block, word });
-            }
-        }
-        if any {
-            stream.pull_at = Some(now.after(PULL_PERIOD));
-        }
-        for (path, wants) in wants {
-            let Some(session) = self.sessions.get_mut(&path) else { continue };
-            for part in wants.chunks(WANTS_MAX) {
-                let datagram = Datagram::encode_pull(tag, part);
-                stream.count_control(session.peer, datagram.len());
-                session.outbox.push_control(datagram.into());
-            }
-        }
     }
 
     /// Runs what is due for one stream.
@@ -451,12 +405,14 @@ impl Node {
         self.run_source(now, tag);
         let Some(stream) = self.streams.get(&tag) else { return };
         let pull_due = stream.pull_at.is_some_and(|at| at <= now);
-        let supply_due = stream.supply_at <= now && stream.subscriber.is_some() && stream.supply.is_vacant();
+        let supply_due = stream.supply_at <= now && stream.subscriber.is_some();
         let challenge_due = stream.subscriber.as_ref().is_some_and(|s| !s.fresh && s.challenge_at <= now);
         if challenge_due {
             self.challenge(now, tag);
-        } else if supply_due {
+        } else if supply_due && stream.supply.is_vacant() {
             self.find_suppliers(now, tag);
+        } else if supply_due {
+            self.improve_supply(now, tag);
         }
         if pull_due {
             self.pull(now, tag);
@@ -466,27 +422,6 @@ impl Node {
         self.deliver(now, tag);
         self.check_linger(now, tag);
     }
-}
-
-/// Returns what a neighbour may be asked for. The publisher is taken to hold all, and while the stream is `multicast`
-/// so is everybody that has not spoken of the block yet: most have it by the same way.
-fn pull_source(
-    session: &Session,
-    tag: StreamTag,
-    block: BlockId,
-    (publisher, multicast): (bool, bool),
-) -> Option<PullSource> {
-    let remote: &Remote = session.streams.get(&tag).filter(|_| session.greeted)?;
-    let presumed = publisher || (multicast && remote.is_silent_on(block));
-    let vouched = if presumed && !remote.has_refused(block) { u64::MAX } else { 0 };
-    let holds = remote.holds(block) | vouched;
-    Some(PullSource {
-        path: session.path,
-        holds,
-        rtt: session.rtt(),
-        failures: remote.failures / 4,
-        publisher,
-    })
 }
 
 impl Stream {

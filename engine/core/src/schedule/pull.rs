@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ids::{BlockId, Now, PathId};
+use crate::ids::{BlockId, Now, PathId, STRIPES, Stripe};
 use crate::wire::Want;
 
 /// Time to wait past 1.5 round trips before a second source is asked: a receiver's scheduling on a busy machine.
@@ -43,19 +43,22 @@ struct Request {
 pub(crate) struct Pulls {
     requests: BTreeMap<BlockId, Vec<Request>>,
     outstanding: BTreeMap<PathId, u32>,
-    /// How much later than its first evidence a push comes; decays by an eighth a block.
-    lag: Duration,
+    /// How much later than its first evidence a push comes, by stripe; decays by an eighth a block.
+    lags: [Duration; STRIPES as usize],
 }
 
 impl Pulls {
     /// Returns how long something evident is left to the push that should bring it.
     pub(crate) fn tolerance(&self) -> Duration {
-        (self.lag * 3 / 2).clamp(TOLERANCE_MIN, TOLERANCE_MAX)
+        // Which stripe a block is on stands in its header, which is what is waited for.
+        let slowest = self.lags.iter().max().copied().unwrap_or_default();
+        (slowest * 3 / 2).clamp(TOLERANCE_MIN, TOLERANCE_MAX)
     }
 
-    /// Takes note that a pushed block came this long after it was evident.
-    pub(crate) fn note_lag(&mut self, lag: Duration) {
-        self.lag = lag.min(TOLERANCE_MAX).max(self.lag * 7 / 8);
+    /// Takes note that a pushed block of a stripe came this long after it was evident.
+    pub(crate) fn note_lag(&mut self, stripe: Stripe, lag: Duration) {
+        let known = &mut self.lags[usize::from(stripe.0)];
+        *known = lag.min(TOLERANCE_MAX).max(*known * 7 / 8);
     }
 
     /// Returns the parts of a block that nobody has been asked for in time, and when that changes.
@@ -71,14 +74,15 @@ impl Pulls {
     }
 
     /// Picks a source for parts of a block and takes note of the request: peers before the publisher, who was not
-    /// asked for it before others, then who keeps promises and is near. Returns the path and what to ask of it.
+    /// asked for it before others, then who keeps promises and is near. Returns the path, what to ask of it, and when
+    /// somebody else is to be asked.
     pub(crate) fn ask(
         &mut self,
         now: Now,
         block: BlockId,
         wanted: u64,
         sources: impl Iterator<Item = PullSource>,
-    ) -> Option<(PathId, u64)> {
+    ) -> Option<(PathId, u64, Now)> {
         let requests = self.requests.entry(block).or_default();
         let tries = |path: PathId| requests.iter().filter(|request| request.path == path).count();
         let free = |path: &PathId| {
@@ -94,9 +98,10 @@ impl Pulls {
         if requests.len() >= 32 {
             requests.remove(0);
         }
-        requests.push(Request { path: best.path, word, retry_at: now.after(patience) });
+        let retry_at = now.after(patience);
+        requests.push(Request { path: best.path, word, retry_at });
         *self.outstanding.entry(best.path).or_default() += word.count_ones();
-        Some((best.path, word))
+        Some((best.path, word, retry_at))
     }
 
     /// Returns whether parts of a block were asked for, and settles them as answered.
@@ -152,5 +157,21 @@ impl Pulls {
 fn release(outstanding: &mut BTreeMap<PathId, u32>, path: PathId, count: u32) {
     if let Some(left) = outstanding.get_mut(&path) {
         *left = left.saturating_sub(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_stripe_is_waited_for_whatever_the_others_bring() {
+        let mut pulls = Pulls::default();
+        assert_eq!(pulls.tolerance(), TOLERANCE_MIN);
+        pulls.note_lag(Stripe(5), Duration::from_millis(80));
+        (0..100).for_each(|_| pulls.note_lag(Stripe(1), Duration::ZERO));
+        assert_eq!(pulls.tolerance(), Duration::from_millis(120));
+        (0..30).for_each(|_| pulls.note_lag(Stripe(5), Duration::from_millis(1)));
+        assert_eq!(pulls.tolerance(), TOLERANCE_MIN);
     }
 }

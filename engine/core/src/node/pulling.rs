@@ -1,0 +1,134 @@
+//! Asking for what is missing: when, and whom.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Node;
+use super::stream::Stream;
+use crate::ids::{BlockId, Now, PathId, StreamTag};
+use crate::schedule::PullSource;
+use crate::seal::VerifiedHeader;
+use crate::session::{Remote, Session};
+use crate::window::Slot;
+use crate::wire::{Datagram, WANTS_MAX, Want};
+
+/// Shortest time between two looks at what is missing.
+const PULL_PERIOD: Duration = Duration::from_millis(4);
+/// Time after which somebody is looked for again who holds what nobody was known to.
+const SOURCE_PERIOD: Duration = Duration::from_millis(12);
+/// Longest pause in the arrival of a random-access point: a push that began goes on, so the rest is lost. Behind a full
+/// path a push may begin a quarter of a second late; waited for once more at its end, repair would come too late.
+const PAUSE_MAX: Duration = Duration::from_millis(60);
+/// Time for which only peers are asked for what multicast did not bring: their have-maps tell of it within two
+/// periods, and the publisher is spared.
+const PEERS_FIRST: Duration = Duration::from_millis(80);
+/// Most blocks looked through at a time.
+const HOLES_MAX: usize = 256;
+
+impl Node {
+    /// Asks for what is missing, the earliest first.
+    pub(super) fn pull(&mut self, now: Now, tag: StreamTag) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        stream.pull_at = None;
+        let rtt = |path| self.sessions.get(&path).map_or(PULL_PERIOD, Session::rtt);
+        let catch_up = stream.catch_up.filter(|c| c.runs(now, rtt(c.path)));
+        if catch_up.is_none() && stream.started {
+            stream.catch_up = None;
+        }
+        let front = catch_up.map_or(BlockId(u64::MAX), |catch_up| catch_up.front);
+        let mut wants = BTreeMap::<PathId, Vec<Want>>::new();
+        let mut next = None::<Now>;
+        let mut look_again = |at: Now| next = Some(next.map_or(at, |next| next.min(at)));
+        for (block, slot) in stream.window.holes(stream.wanted_from()).take(HOLES_MAX) {
+            let due = slot.touched().after(stream.patience(slot));
+            if block > front || due > now {
+                look_again(due.max(now.after(PULL_PERIOD)));
+                continue;
+            }
+            for path in stream.pulls.expire(now, block) {
+                stream.stats.unkept += 1;
+                let remote = self.sessions.get_mut(&path).and_then(|session| session.streams.get_mut(&tag));
+                remote.into_iter().for_each(|remote| remote.failures = (remote.failures + 1).min(16));
+            }
+            let (wanted, retry_at) = stream.pulls.unasked(now, block, slot.missing());
+            retry_at.into_iter().for_each(&mut look_again);
+            if wanted == 0 {
+                continue;
+            }
+            let publisher = stream.offer.publisher;
+            let spares = stream.parked && now.since(slot.touched()) < PEERS_FIRST;
+            let sources = self.sessions.values().filter(|session| !(spares && session.peer == publisher));
+            let sources =
+                sources.filter_map(|s| pull_source(s, tag, block, (s.peer == publisher, stream.parked)));
+            match stream.pulls.ask(now, block, wanted, sources) {
+                None => look_again(now.after(SOURCE_PERIOD)),
+                Some((path, word, retry_at)) => {
+                    wants.entry(path).or_default().push(Want { block, word });
+                    look_again(if word == wanted { retry_at } else { now.after(PULL_PERIOD) });
+                }
+            }
+        }
+        stream.pull_at = next.map(|at| at.max(now.after(PULL_PERIOD)));
+        for (path, wants) in wants {
+            let Some(session) = self.sessions.get_mut(&path) else { continue };
+            for part in wants.chunks(WANTS_MAX) {
+                let datagram = Datagram::encode_pull(tag, part);
+                stream.count_control(session.peer, datagram.len());
+                session.outbox.push_control(datagram.into());
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Returns how long what is missing of a block is left to the push that should bring it.
+    fn patience(&self, slot: &Slot) -> Duration {
+        let tolerance = self.pulls.tolerance();
+        match slot.header().map(VerifiedHeader::header) {
+            None if self.supply.is_vacant() => PULL_PERIOD,
+            Some(header) if header.random_access || header.continues => tolerance.min(PAUSE_MAX),
+            _ => tolerance,
+        }
+    }
+
+    /// Takes note that something may be missing, or that it has to be looked for elsewhere.
+    pub(super) fn look_for_holes(&mut self, now: Now) {
+        if self.source.is_none() && self.window.base() < self.window.end() {
+            let vacant = self.supply.is_vacant();
+            let soon = if vacant { PULL_PERIOD } else { self.pulls.tolerance().min(PAUSE_MAX) };
+            self.look_by(now.after(soon));
+        }
+    }
+
+    /// Takes note that a neighbour does not send what it was asked for.
+    pub(super) fn look_elsewhere(&mut self, now: Now) {
+        if self.source.is_none() {
+            self.look_by(now.after(PULL_PERIOD));
+        }
+    }
+
+    fn look_by(&mut self, at: Now) {
+        self.pull_at = Some(self.pull_at.map_or(at, |planned| planned.min(at)));
+    }
+}
+
+/// Returns what a neighbour may be asked for. The publisher is taken to hold all, and while the stream is `multicast`
+/// so is everybody that has not spoken of the block yet: most have it by the same way.
+fn pull_source(
+    session: &Session,
+    tag: StreamTag,
+    block: BlockId,
+    (publisher, multicast): (bool, bool),
+) -> Option<PullSource> {
+    let remote: &Remote = session.streams.get(&tag).filter(|_| session.greeted)?;
+    let presumed = publisher || (multicast && remote.is_silent_on(block));
+    let vouched = if presumed && !remote.has_refused(block) { u64::MAX } else { 0 };
+    let holds = remote.holds(block) | vouched;
+    Some(PullSource {
+        path: session.path,
+        holds,
+        rtt: session.rtt(),
+        failures: remote.failures / 4,
+        publisher,
+    })
+}
