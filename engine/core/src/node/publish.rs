@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::multicast::OFFER_PERIOD;
-use super::sending::HAVE_PERIOD_MAX;
 use super::stream::{LastBeacon, Stream};
 use super::{Event, Publication};
 use super::{Node, sending};
@@ -21,8 +20,11 @@ use crate::wire::{Beacon, BlockHeader, NONCES_MAX, SHARD_PLAIN_BYTES, StreamStat
 
 /// Time between two beacons: quiet and dead differ within half a second.
 const BEACON_PERIOD: Duration = Duration::from_millis(250);
-/// How much earlier one goes out with a block, which comes every 40 ms in most streams.
-const BEACON_EARLY: Duration = Duration::from_millis(40);
+/// How much earlier one goes out with a block, which comes every 40 ms in most streams, and every 43 ms in AAC.
+const BEACON_EARLY: Duration = Duration::from_millis(45);
+/// Time between two to a viewer that takes pushes of a stream that flows: each block is signed and numbered, and tells
+/// most of what a beacon does. The half of a period less allows for those that go out early.
+pub(super) const BEACON_PERIOD_PUSHED: Duration = Duration::from_millis(500 - 125);
 /// Shortest time between two beacons, when challenges wait for an answer.
 const BEACON_GAP_MIN: Duration = Duration::from_millis(20);
 /// Time over which stripes are kept level.
@@ -382,7 +384,6 @@ impl Node {
         let wall = self.wall(now);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         let rate = stream.rate.rate();
-        let slow = sending::have_period(&self.sessions, stream) >= HAVE_PERIOD_MAX;
         let Some(source) = &mut stream.source else { return };
         source.review(now, rate);
         let handle = source.handle;
@@ -390,12 +391,17 @@ impl Node {
         let beacon = source.beacon(now, wall);
         let datagram = source.sealer.seal_beacon(&beacon);
         let at_ms = beacon.at.as_millis() as u64;
+        let urgent =
+            beacon.state != StreamState::Live || !beacon.nonces.is_empty() || stream.state_changed(&beacon);
         stream.last_beacon = Some(LastBeacon { beacon, datagram: datagram.clone(), received: now });
         for session in self.sessions.values_mut() {
             if session.greeted {
                 if let Some(remote) = session.streams.get_mut(&tag) {
+                    remote.have_at = if remote.have_at <= due { now } else { remote.have_at };
+                    if !urgent && !remote.lacks_beacon(at_ms) {
+                        continue;
+                    }
                     remote.beacon_ms = at_ms;
-                    remote.have_at = if slow && remote.have_at <= due { now } else { remote.have_at };
                 }
                 stream.stats.control_bytes_to_peers += datagram.len() as u64;
                 session.outbox.push_control(datagram.clone());

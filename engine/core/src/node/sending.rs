@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::publish::Source;
+use super::publish::{BEACON_PERIOD_PUSHED, Source};
 use super::stream::Stream;
 use super::{Action, Node};
 use super::{Batch, Event};
@@ -15,7 +15,7 @@ use crate::session::{Remote, Session};
 use crate::wire::{Control, Datagram, HaveMap, WANTS_MAX, Want};
 
 /// Have-maps go out at least this often.
-pub(super) const HAVE_PERIOD_MAX: Duration = Duration::from_millis(250);
+const HAVE_PERIOD_MAX: Duration = Duration::from_millis(250);
 /// And at most this often.
 const HAVE_PERIOD_MIN: Duration = Duration::from_millis(20);
 /// Time between two to or from the publisher while multicast delivers: it has all, and its beacons tell how much. From
@@ -152,7 +152,9 @@ impl Node {
         map.beacon_ms = stream.last_beacon.as_ref().map_or(0, |last| last.beacon.at.as_millis() as u64);
         stream.window.describe(&mut map);
         let datagram = Bytes::from(Datagram::encode_have(tag, &map));
-        let period = have_period(&self.sessions, stream);
+        let followers = self.sessions.values().filter(|session| session.streams.contains_key(&tag)).count();
+        let seconds = HAVE_BYTES * followers as f64 / (HAVE_SHARE * stream.rate.rate()).max(1.0);
+        let period = Duration::from_secs_f64(seconds.min(1.0)).clamp(HAVE_PERIOD_MIN * 2, HAVE_PERIOD_MAX);
         let multicast = stream.source.as_ref().is_some_and(Source::is_multicast);
         let beacon_at = stream.source.as_ref().map(Source::next_beacon);
         let publisher = stream.publisher();
@@ -164,15 +166,19 @@ impl Node {
             let period = match (multicast || stream.parked) && !remote.is_pushed() {
                 true if multicast || session.peer == publisher => HAVE_PERIOD_MULTICAST,
                 true => HAVE_PERIOD_MAX,
+                // The publisher is taken to hold all, and asks nobody.
+                false if beacon_at.is_some() || session.peer == publisher => HAVE_PERIOD_MAX,
                 false => period,
             };
             // A publisher's goes into one packet with a beacon, whose headers are more than either.
-            let beside = beacon_at.filter(|_| period >= HAVE_PERIOD_MAX);
-            remote.have_at = beside.map_or(now.after(period), |at| at.after(period - HAVE_PERIOD_MAX));
+            remote.have_at = beacon_at.map_or(now.after(period), |at| at.after(period - HAVE_PERIOD_MAX));
             remote.open_want = false;
             stream.count_control(session.peer, datagram.len());
             session.outbox.push_control(datagram.clone());
-            let newer = stream.last_beacon.as_ref().filter(|_| remote.beacon_ms < map.beacon_ms);
+            let newer = stream.last_beacon.as_ref().filter(|_| match beacon_at {
+                Some(_) => remote.lacks_beacon(map.beacon_ms),
+                None => remote.beacon_ms < map.beacon_ms,
+            });
             if let Some(beacon) = newer.map(|last| last.datagram.clone()) {
                 remote.beacon_ms = map.beacon_ms;
                 stream.count_control(session.peer, beacon.len());
@@ -209,14 +215,13 @@ impl Node {
     }
 }
 
-/// Returns the time between two have-maps of a stream to a neighbour.
-pub(super) fn have_period(sessions: &BTreeMap<PathId, Session>, stream: &Stream) -> Duration {
-    let followers = sessions.values().filter(|session| session.streams.contains_key(&stream.tag())).count();
-    let seconds = HAVE_BYTES * followers as f64 / (HAVE_SHARE * stream.rate.rate()).max(1.0);
-    Duration::from_secs_f64(seconds.min(1.0)).clamp(HAVE_PERIOD_MIN * 2, HAVE_PERIOD_MAX)
-}
-
 impl Remote {
+    /// Returns whether a routine beacon made `at_ms` after the stream's start should go from its publisher.
+    pub(super) fn lacks_beacon(&self, at_ms: u64) -> bool {
+        let period = if self.is_pushed() { BEACON_PERIOD_PUSHED.as_millis() as u64 } else { 1 };
+        at_ms >= self.beacon_ms.saturating_add(period)
+    }
+
     /// Returns whether the neighbour wants to know what this node holds.
     pub(super) fn follows(&self) -> bool {
         (self.offers || self.challenged || !self.consumes.is_empty()) && !self.finished
