@@ -119,8 +119,10 @@ impl Remote {
         }
     }
 
-    /// Takes the playout delay of a subscriber, 50 ms to 60 s, and whether it has yet to draw level.
+    /// Takes the playout delay of a subscriber, 50 ms to 60 s, and whether it has yet to draw level. One that has the
+    /// stream by multicast says so behind.
     pub(crate) fn handle_subscriber(&mut self, now: Now, delay_ms: u32, joins: bool) {
+        self.parked = false;
         self.patience = Duration::from_millis(u64::from(delay_ms.clamp(50, 60_000)));
         if joins {
             self.joining_until = now.after(CATCH_UP_GRACE);

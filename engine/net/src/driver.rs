@@ -24,8 +24,11 @@ use crate::sessions::{PathIds, SessionEvent, Sessions};
 use crate::streams::Streams;
 use crate::transport::TransportCounters;
 
-/// Time between two samples of every path.
+/// Time between two samples of a path that sends.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
+
+/// How many times as long a path that rests waits for its sample: a quarter of a second.
+const REST_SAMPLES: u32 = 5;
 
 /// Lateness of the sampling timer from which the core is told that this node stood still.
 const STALLED_FROM: Duration = Duration::from_millis(200);
@@ -99,7 +102,8 @@ pub struct Driver {
     /// Paths that the core may have something for, and that had no free bytes.
     blocked: BTreeSet<PathId>,
     batch: Batch,
-    sampling: Interval,
+    /// The timer, and how many samples were taken since those of all paths.
+    sampling: (Interval, u32),
     /// The wall clock as the core was told of it, and when.
     wall: (Now, WallClock),
     timer: CoreTimer,
@@ -141,7 +145,7 @@ impl Driver {
             streams: Streams::default(),
             blocked: BTreeSet::new(),
             batch: Batch::default(),
-            sampling,
+            sampling: (sampling, 0),
             wall: (Now(0), WallClock(0)),
             timer: CoreTimer::new(),
             closing: None,
@@ -173,7 +177,7 @@ impl Driver {
         // what is rare goes before datagrams, so that a flood of them starves nothing.
         tokio::select! {
             biased;
-            due = self.sampling.tick() => Wake::Sample(clock::lateness(due)),
+            due = self.sampling.0.tick() => Wake::Sample(clock::lateness(due)),
             () = self.timer.wait(due) => Wake::Due,
             () = self.filled.notified() => Wake::Filled,
             request = self.requests.recv(), if more_requests => Wake::Request(request),
@@ -206,28 +210,26 @@ impl Driver {
             self.feed(Input::Stalled(late));
         }
         self.check_wall_clock();
-        let now = clock::now();
-        let samples: Vec<_> =
-            self.sessions.iter_mut().map(|(path, session)| (path, session.sample(now))).collect();
-        for (path, sample) in samples {
-            self.feed(Input::PathSample { path, sample });
-        }
-        let sessions = &self.sessions;
+        let all = self.sampling.1 == 0;
+        self.sampling.1 = (self.sampling.1 + 1) % REST_SAMPLES;
+        let samples = self.sessions.sample(clock::now(), all);
+        let rtt_of = |path| samples.iter().find(|(sampled, _)| *sampled == path).map(|(_, s)| s.rtt);
         self.neighbours.send_if_modified(|neighbours| {
-            for neighbour in neighbours {
-                neighbour.rtt =
-                    sessions.session(neighbour.path).map_or(neighbour.rtt, |session| session.rtt());
-            }
+            neighbours.iter_mut().for_each(|n| n.rtt = rtt_of(n.path).unwrap_or(n.rtt));
             // Who watches waits for neighbours that come and go.
             false
         });
-        self.transport.send_replace(self.carried());
+        for (path, sample) in samples {
+            self.feed(Input::PathSample { path, sample });
+        }
+        if all {
+            self.transport.send_replace(self.carried());
+        }
         self.publish_health();
     }
 
     fn publish_health(&self) {
-        let now = clock::now();
-        self.streams.publish_health(|stream| self.node.health(now, stream));
+        self.streams.publish_health(|stream| self.node.health(clock::now(), stream));
     }
 
     /// Tells the core of the wall clock at the start, and when somebody has set it.
@@ -413,7 +415,7 @@ impl Driver {
 
     fn fill(&mut self, now: Now, path: PathId) {
         self.batch.datagrams.clear();
-        if let Some(session) = self.sessions.session(path) {
+        if let Some(session) = self.sessions.session_mut(path) {
             loop {
                 let credit = session.credit();
                 if credit < CREDIT_MIN {

@@ -67,7 +67,7 @@ pub struct Neighbour {
     pub peer: PeerId,
     /// Its session.
     pub path: PathId,
-    /// Smoothed round-trip time, at most 50 ms old.
+    /// Smoothed round-trip time, at most 250 ms old.
     pub rtt: Duration,
 }
 
@@ -182,7 +182,7 @@ impl Handle {
     }
 
     /// Returns what the node's sessions and multicast groups sent and received, those that are closed included; at most
-    /// 50 ms old.
+    /// 250 ms old.
     pub fn transport(&self) -> TransportCounters {
         *self.shared.transport.borrow()
     }

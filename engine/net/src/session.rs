@@ -106,6 +106,8 @@ pub(crate) struct Session {
     send: Option<SendStream>,
     rtt_min: RttMin,
     packets_lost: u64,
+    /// Whether datagrams went out since the last sample.
+    has_sent: bool,
 }
 
 impl Session {
@@ -123,7 +125,18 @@ impl Session {
         let send = Some(send);
         let rtt_min = RttMin::new(now);
         let outbox = Outbox::default();
-        (Self { peer, dialed, since: now, connection, outbox, send, rtt_min, packets_lost: 0 }, received)
+        let session = Self {
+            peer,
+            dialed,
+            since: now,
+            connection,
+            outbox,
+            send,
+            rtt_min,
+            packets_lost: 0,
+            has_sent: false,
+        };
+        (session, received)
     }
 
     /// Queues a message for the reliable stream.
@@ -156,7 +169,8 @@ impl Session {
     }
 
     /// Hands datagrams to the transport; returns how many it refused as too large for the path.
-    pub(crate) fn send(&self, datagrams: &[Bytes]) -> usize {
+    pub(crate) fn send(&mut self, datagrams: &[Bytes]) -> usize {
+        self.has_sent = true;
         if self.connection.send_many_datagrams(datagrams).is_ok() {
             return 0;
         }
@@ -169,8 +183,14 @@ impl Session {
         self.connection.max_datagram_size().unwrap_or(0)
     }
 
+    /// Returns whether datagrams went out since the last sample.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.has_sent
+    }
+
     /// Returns what the transport measured.
     pub(crate) fn sample(&mut self, now: Now) -> PathSample {
+        self.has_sent = false;
         let totals = self.connection.stats();
         let paths = self.connection.paths();
         let selected = paths.iter().find(|path| path.is_selected()).map(|path| path.stats());

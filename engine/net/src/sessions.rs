@@ -15,8 +15,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt};
 use iroh::Endpoint;
 use iroh::endpoint::{Incoming, SendStream};
-use swarmcast_core::ids::{PathId, PeerId};
-use swarmcast_core::node::ConnectError;
+use swarmcast_core::ids::{Now, PathId, PeerId};
+use swarmcast_core::node::{ConnectError, PathSample};
 
 use crate::clock;
 use crate::control::{self, ControlError};
@@ -135,9 +135,15 @@ impl Sessions {
         self.open.get(&path)
     }
 
-    /// Returns all sessions that are up.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (PathId, &mut Session)> {
-        self.open.iter_mut().map(|(path, session)| (*path, session))
+    /// Returns a session that is up, to send by it.
+    pub(crate) fn session_mut(&mut self, path: PathId) -> Option<&mut Session> {
+        self.open.get_mut(&path)
+    }
+
+    /// Returns what the transport measured: on `all` sessions, or on those that sent since they were sampled last.
+    pub(crate) fn sample(&mut self, now: Now, all: bool) -> Vec<(PathId, PathSample)> {
+        let due = self.open.iter_mut().filter(|(_, session)| all || session.has_sent());
+        due.map(|(path, session)| (*path, session.sample(now))).collect()
     }
 
     /// Returns what all sessions ever sent and received.

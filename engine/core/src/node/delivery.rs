@@ -14,11 +14,11 @@ use crate::wire::{Control, StripeMask, SubscribeFrom};
 const RETRY_MS: (u32, u32) = (1000, 3000);
 
 impl Node {
-    /// Suspends the suppliers' pushes: the stream comes by multicast.
+    /// Suspends the suppliers' pushes, and the publisher's beacons to this node alone: the stream comes by multicast.
     pub(super) fn park(&mut self, tag: StreamTag) {
         let Some(stream) = self.streams.get_mut(&tag).filter(|stream| !stream.parked) else { return };
         stream.parked = true;
-        for path in self.suppliers(tag) {
+        for path in self.suppliers_and_publisher(tag) {
             self.send_control(path, &Control::Park { tag });
         }
     }
@@ -29,14 +29,18 @@ impl Node {
         stream.parked = false;
         stream.supply_at = now;
         let from = stream.window.base();
-        for path in self.suppliers(tag) {
+        for path in self.suppliers_and_publisher(tag) {
             self.send_control(path, &Control::Resume { tag, from });
         }
     }
 
-    fn suppliers(&self, tag: StreamTag) -> Vec<PathId> {
+    fn suppliers_and_publisher(&self, tag: StreamTag) -> Vec<PathId> {
         let Some(stream) = self.streams.get(&tag) else { return Vec::new() };
-        self.sessions.keys().copied().filter(|path| !stream.supply.supplied_by(*path).is_empty()).collect()
+        let concerned = |session: &&Session| {
+            let publishes = session.greeted && session.peer == stream.publisher();
+            publishes || !stream.supply.supplied_by(session.path).is_empty()
+        };
+        self.sessions.values().filter(concerned).map(|session| session.path).collect()
     }
 
     pub(super) fn park_consumer(&mut self, path: PathId, tag: StreamTag) {
@@ -74,7 +78,6 @@ impl Node {
         let Some(remote) = self.remote_mut(path, tag) else { return };
         remote.handle_subscriber(now, patience_ms, false);
         remote.unicast = true;
-        remote.parked = false;
         remote.consumes = StripeMask::ALL;
         self.catch_up(now, path, tag, StripeMask::ALL, SubscribeFrom::Block(from));
     }

@@ -182,11 +182,14 @@ impl Node {
             stream.supply_at = stream.supply_at.min(now);
             let unproven = stream.subscriber.as_ref().filter(|subscriber| !subscriber.fresh).map(|s| s.nonce);
             let wants_unicast = stream.unicast.wanted && from_publisher;
+            let parked = stream.parked && from_publisher;
             if let Some(nonce) = unproven {
                 self.send_control(path, &Control::Challenge { tag, nonce });
             }
             if wants_unicast {
                 self.start_unicast(now, tag);
+            } else if parked {
+                self.send_control(path, &Control::Park { tag });
             }
         }
     }

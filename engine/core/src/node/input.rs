@@ -107,7 +107,7 @@ pub enum Input {
         /// Whether there is one.
         up: bool,
     },
-    /// What the transport measured on a path; about every 50 ms while the path is in use.
+    /// What the transport measured on a path; about every 50 ms while the path is in use, every 250 ms else.
     PathSample {
         /// The path.
         path: PathId,

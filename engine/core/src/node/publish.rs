@@ -393,19 +393,21 @@ impl Node {
         let at_ms = beacon.at.as_millis() as u64;
         let urgent =
             beacon.state != StreamState::Live || !beacon.nonces.is_empty() || stream.state_changed(&beacon);
+        let multicast = beacon.multicast;
         stream.last_beacon = Some(LastBeacon { beacon, datagram: datagram.clone(), received: now });
-        for session in self.sessions.values_mut() {
-            if session.greeted {
-                if let Some(remote) = session.streams.get_mut(&tag) {
-                    remote.have_at = if remote.have_at <= due { now } else { remote.have_at };
-                    if !urgent && !remote.lacks_beacon(at_ms) {
-                        continue;
-                    }
-                    remote.beacon_ms = at_ms;
+        for session in self.sessions.values_mut().filter(|session| session.greeted) {
+            if let Some(remote) = session.streams.get_mut(&tag) {
+                remote.have_at = if remote.have_at <= due { now } else { remote.have_at };
+                // Who has the stream by multicast hears it there, and says so as soon as that falls silent; meanwhile
+                // the have-map, once a second, has the newest beside it.
+                let rests = multicast && remote.parked;
+                if !urgent && (rests || !remote.lacks_beacon(at_ms)) {
+                    continue;
                 }
-                stream.stats.control_bytes_to_peers += datagram.len() as u64;
-                session.outbox.push_control(datagram.clone());
+                remote.beacon_ms = at_ms;
             }
+            stream.stats.control_bytes_to_peers += datagram.len() as u64;
+            session.outbox.push_control(datagram.clone());
         }
         for open in self.multicasts.values_mut().filter(|open| open.handle == handle) {
             stream.stats.control_bytes_to_peers += datagram.len() as u64;

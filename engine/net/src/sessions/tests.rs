@@ -97,8 +97,8 @@ async fn both_sides_can_speak_first() {
 
 #[tokio::test]
 async fn a_burst_within_the_credit_is_lost_nowhere() {
-    let ((a, at_a), (mut b, at_b)) = connected().await;
-    let session = a.sessions.session(at_a).expect("up");
+    let ((mut a, at_a), (mut b, at_b)) = connected().await;
+    let session = a.sessions.session_mut(at_a).expect("up");
     let credit = session.credit();
     assert_eq!(credit, crate::endpoint::SEND_CREDIT_BYTES - 32);
     let burst: Vec<Bytes> = (0..credit / 1100).map(|n| Bytes::from(vec![n as u8; 1100])).collect();
@@ -120,7 +120,7 @@ async fn what_a_session_carried_is_counted_beyond_its_end() {
     let (a_before, b_before) = (a.sessions.transport(), b.sessions.transport());
     assert!(a_before.udp_bytes_sent > 1200, "the handshake counts: {a_before:?}");
     let batch = vec![Bytes::from(vec![7; 1100]); 20];
-    assert_eq!(a.sessions.session(at_a).expect("up").send(&batch), 0);
+    assert_eq!(a.sessions.session_mut(at_a).expect("up").send(&batch), 0);
     let mut received = 0;
     while received < batch.len() {
         if let SessionEvent::Datagrams { datagrams, .. } = b.event().await {
@@ -144,9 +144,9 @@ async fn what_a_session_carried_is_counted_beyond_its_end() {
 
 #[tokio::test]
 async fn a_datagram_above_the_path_does_not_take_the_batch_with_it() {
-    let ((a, at_a), (mut b, _)) = connected().await;
+    let ((mut a, at_a), (mut b, _)) = connected().await;
     let batch = [Bytes::from(vec![1; 100]), Bytes::from(vec![2; 9000]), Bytes::from(vec![3; 100])];
-    assert_eq!(a.sessions.session(at_a).expect("up").send(&batch), 1);
+    assert_eq!(a.sessions.session_mut(at_a).expect("up").send(&batch), 1);
     let mut received = Vec::new();
     while received.len() < 2 {
         if let SessionEvent::Datagrams { datagrams, .. } = b.event().await {
