@@ -92,7 +92,7 @@ fn check_block(verified: &VerifiedHeader, shards: &[Vec<u8>], feed: &mut Feed<'_
         let fits = header.leaves.get(usize::from(named)) == Some(&leaf(shard))
             && shard.len() == expected_bytes(header, named)
             && view.id.block == header.block;
-        assert_eq!(verified.verify(view, datagram.into()).is_ok(), fits);
+        assert_eq!(verified.verify(view, bytes::Bytes::from(datagram)).is_ok(), fits);
     }
 }
 

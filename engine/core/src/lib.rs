@@ -18,6 +18,7 @@ pub mod fragment;
 pub mod group;
 pub mod health;
 pub mod ids;
+mod leaf;
 mod member;
 pub mod memo;
 pub mod multicast;

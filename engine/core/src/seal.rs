@@ -4,6 +4,8 @@
 //! every sealed shard and is signed once with Ed25519 (RFC 8032). [`VerifiedHeader`] and [`VerifiedFragment`] can only
 //! be made here: by sealing, or by verifying.
 
+mod verified;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,14 +15,17 @@ use ring::hkdf;
 
 use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
-use crate::ids::{Epoch, FragmentId, GroupId, PeerId, StreamKey, StreamTag};
+use crate::ids::{BlockId, Epoch, FragmentId, GroupId, PeerId, StreamKey, StreamTag};
+pub use crate::leaf::{Hashed, leaf, leaves};
 use crate::memo::Memo;
 use crate::parity;
 use crate::wire::{
-    Beacon, BlockHeader, DecodeError, FRAGMENT_HEAD_BYTES_MAX, FragmentView, LEAF_BYTES, Leaf, Offer,
+    Beacon, BlockHeader, DecodeError, FRAGMENT_HEAD_BYTES_MAX, FragmentView, LEAF_BYTES, Offer,
     REPORT_CODE_BYTES, Report, SHARD_PLAIN_BYTES, SHARDS_MAX, SIGNATURE_BYTES, TAG_BYTES, decode_catalogue,
-    encode_catalogue, encode_fragment, peek_tag,
+    encode_catalogue, encode_fragment,
 };
+
+pub use self::verified::{SealedBlock, VerifiedFragment, VerifiedHeader};
 
 const BLOCK_CONTEXT: &[u8] = b"swarmcast 1 block";
 const BEACON_CONTEXT: &[u8] = b"swarmcast 1 beacon";
@@ -125,9 +130,10 @@ impl EpochKeys {
         &self,
         header: &VerifiedHeader,
         view: FragmentView,
-        datagram: Bytes,
+        datagram: impl Into<Hashed>,
     ) -> Result<VerifiedFragment, VerifyError> {
         let Some(memo) = &self.memo else { return header.verify(view, datagram) };
+        let (datagram, _) = datagram.into().into_parts(view.shard_at);
         let named = header.named(view, &datagram)?;
         let shard = datagram.get(view.shard_at..).unwrap_or_default();
         if memo.knows(&named, &[shard]) {
@@ -272,16 +278,9 @@ impl Sealer {
             return SealedBlock { header: self.sign_header(header, &shard), fragments: Vec::new() };
         }
         let mut fragments = Vec::with_capacity(usize::from(header.shards()));
-        for (index, shard) in plain.chunks(SHARD_PLAIN_BYTES).enumerate() {
-            let id = FragmentId { block: header.block, index: index as u8 };
-            let mut datagram = Vec::with_capacity(FRAGMENT_HEAD_BYTES_MAX + shard.len() + TAG_BYTES);
-            encode_fragment(self.keys.tag, id, &mut datagram);
-            let shard_at = datagram.len();
-            datagram.extend_from_slice(shard);
-            self.seal_shard(id, &mut datagram, shard_at);
-            header.leaves.push(leaf(&datagram[shard_at..]));
-            fragments.push(VerifiedFragment { id, datagram: datagram.into(), shard_at });
-        }
+        header.leaves.reserve_exact(usize::from(header.shards()));
+        self.seal_data(header.block, plain, &mut fragments);
+        leaves(fragments.iter().map(VerifiedFragment::shard), &mut header.leaves);
         self.add_parity(&mut header, &mut fragments);
         SealedBlock { header: self.sign_header(header, &[]), fragments }
     }
@@ -316,15 +315,37 @@ impl Sealer {
         Ok(offer)
     }
 
+    /// Seals a block's data shards into one allocation, which they share.
+    fn seal_data(&self, block: BlockId, plain: &[u8], fragments: &mut Vec<VerifiedFragment>) {
+        let shards = plain.chunks(SHARD_PLAIN_BYTES);
+        let most = plain.len() + shards.len() * (FRAGMENT_HEAD_BYTES_MAX + TAG_BYTES);
+        let mut sealed = Vec::with_capacity(most);
+        let mut places = Vec::with_capacity(shards.len());
+        for (index, shard) in (0..).zip(shards) {
+            let id = FragmentId { block, index };
+            let begin = sealed.len();
+            encode_fragment(self.keys.tag, id, &mut sealed);
+            let shard_at = sealed.len();
+            sealed.extend_from_slice(shard);
+            self.seal_shard(id, &mut sealed, shard_at);
+            places.push((id, begin..sealed.len(), shard_at - begin));
+        }
+        let sealed = Bytes::from(sealed);
+        fragments.extend(places.into_iter().map(|(id, range, shard_at)| VerifiedFragment {
+            id,
+            datagram: sealed.slice(range),
+            shard_at,
+        }));
+    }
+
     fn add_parity(&self, header: &mut BlockHeader, fragments: &mut Vec<VerifiedFragment>) {
         let data: Vec<&[u8]> = fragments.iter().map(VerifiedFragment::shard).collect();
         // Fails only for more shards than a block has.
         let made = parity::encode(&data, usize::from(header.parity)).unwrap_or_default();
-        for (index, shard) in (header.data..).zip(&made) {
-            header.leaves.push(leaf(shard));
-            let id = FragmentId { block: header.block, index };
-            fragments.push(VerifiedFragment::encode(self.keys.tag, id, shard));
-        }
+        leaves(made.iter().map(|shard| &shard[..]), &mut header.leaves);
+        fragments.extend((header.data..).zip(&made).map(|(index, shard)| {
+            VerifiedFragment::encode(self.keys.tag, FragmentId { block: header.block, index }, shard)
+        }));
     }
 
     fn seal_shard(&self, id: FragmentId, buffer: &mut Vec<u8>, at: usize) {
@@ -356,125 +377,6 @@ impl std::fmt::Debug for Sealer {
             .field("epoch", &self.keys.epoch)
             .finish_non_exhaustive()
     }
-}
-
-/// A block as it goes out.
-#[derive(Clone, Debug)]
-pub struct SealedBlock {
-    /// The signed header, with the only shard in it when there is one only.
-    pub header: VerifiedHeader,
-    /// The shards of a block of two or more, parity behind data.
-    pub fragments: Vec<VerifiedFragment>,
-}
-
-/// A block header whose signature was checked, or made, here.
-#[derive(Clone, Debug)]
-pub struct VerifiedHeader {
-    header: BlockHeader,
-    datagram: Bytes,
-    inline_at: usize,
-}
-
-impl VerifiedHeader {
-    /// Returns what it says.
-    pub fn header(&self) -> &BlockHeader {
-        &self.header
-    }
-
-    /// Returns the datagram, as it is sent on.
-    pub fn datagram(&self) -> &Bytes {
-        &self.datagram
-    }
-
-    /// Returns the shard that travels in the header's datagram.
-    pub fn inline_shard(&self) -> Option<&[u8]> {
-        let end = self.datagram.len().checked_sub(SIGNATURE_BYTES)?;
-        if self.header.is_inline() { self.datagram.get(self.inline_at..end) } else { None }
-    }
-
-    /// Verifies a fragment of this block by the hash of its shard.
-    ///
-    /// # Errors
-    /// [`VerifyError::Foreign`] when it belongs to another stream or block, [`VerifyError::Leaf`] when it was altered.
-    pub fn verify(&self, view: FragmentView, datagram: Bytes) -> Result<VerifiedFragment, VerifyError> {
-        let named = self.named(view, &datagram)?;
-        match datagram.get(view.shard_at..) {
-            Some(shard) if leaf(shard) == named => {
-                Ok(VerifiedFragment { id: view.id, datagram, shard_at: view.shard_at })
-            }
-            _ => Err(VerifyError::Leaf),
-        }
-    }
-
-    /// Returns the leaf that a fragment of this block must have, if it is one by its number and length.
-    fn named(&self, view: FragmentView, datagram: &Bytes) -> Result<Leaf, VerifyError> {
-        let named = self.header.leaves.get(usize::from(view.id.index));
-        let same_stream = datagram.get(1..5) == self.datagram.get(1..5);
-        let (Some(named), true) = (named, same_stream && view.id.block == self.header.block) else {
-            return Err(VerifyError::Foreign);
-        };
-        let bytes = datagram.len().checked_sub(view.shard_at);
-        if bytes == Some(self.header.shard_bytes(view.id.index)) {
-            Ok(*named)
-        } else {
-            Err(VerifyError::Leaf)
-        }
-    }
-
-    /// Makes the fragment of a shard that parity gave back, the same bytes as the publisher's; `shard` may be padded.
-    ///
-    /// # Errors
-    /// [`VerifyError::Foreign`] when the block has no such shard, [`VerifyError::Leaf`] when it is another one:
-    /// parity that was signed and is none.
-    pub fn rebuild(&self, index: u8, shard: &[u8]) -> Result<VerifiedFragment, VerifyError> {
-        let named = self.header.leaves.get(usize::from(index)).ok_or(VerifyError::Foreign)?;
-        let tag = peek_tag(&self.datagram).ok_or(VerifyError::Foreign)?;
-        let shard = shard.get(..self.header.shard_bytes(index)).ok_or(VerifyError::Leaf)?;
-        if leaf(shard) != *named {
-            return Err(VerifyError::Leaf);
-        }
-        Ok(VerifiedFragment::encode(tag, FragmentId { block: self.header.block, index }, shard))
-    }
-}
-
-/// A fragment whose hash a verified header names.
-#[derive(Clone, Debug)]
-pub struct VerifiedFragment {
-    id: FragmentId,
-    datagram: Bytes,
-    shard_at: usize,
-}
-
-impl VerifiedFragment {
-    fn encode(tag: StreamTag, id: FragmentId, shard: &[u8]) -> Self {
-        let mut datagram = Vec::with_capacity(FRAGMENT_HEAD_BYTES_MAX + shard.len());
-        encode_fragment(tag, id, &mut datagram);
-        let shard_at = datagram.len();
-        datagram.extend_from_slice(shard);
-        Self { id, datagram: datagram.into(), shard_at }
-    }
-
-    /// Returns its number.
-    pub fn id(&self) -> FragmentId {
-        self.id
-    }
-
-    /// Returns the datagram, as it is sent on.
-    pub fn datagram(&self) -> &Bytes {
-        &self.datagram
-    }
-
-    /// Returns the sealed shard.
-    pub fn shard(&self) -> &[u8] {
-        self.datagram.get(self.shard_at..).unwrap_or_default()
-    }
-}
-
-/// Hashes a sealed shard: the first 16 bytes of its BLAKE3.
-pub fn leaf(shard: &[u8]) -> Leaf {
-    let mut leaf = [0; LEAF_BYTES];
-    leaf.copy_from_slice(&blake3::hash(shard).as_bytes()[..LEAF_BYTES]);
-    leaf
 }
 
 fn nonce(number: u64, index: u8) -> Nonce {

@@ -312,9 +312,7 @@ impl Driver {
             }
             SessionEvent::Control { path, message } => self.feed(Input::Control { path, message }),
             SessionEvent::Datagrams { path, datagrams } => {
-                for datagram in datagrams {
-                    self.feed(Input::Datagram { path, datagram });
-                }
+                self.feed(Input::Run { path, from: None, datagrams });
             }
         }
     }
@@ -326,8 +324,9 @@ impl Driver {
                 if overflow > 0 {
                     self.feed(Input::Overflow { datagrams: overflow });
                 }
-                for (from, datagram) in datagrams {
-                    self.feed(Input::Multicast { path, from, datagram });
+                for run in datagrams.chunk_by(|(one, _), (next, _)| one == next) {
+                    let datagrams = run.iter().map(|(_, datagram)| datagram.clone()).collect();
+                    self.feed(Input::Run { path, from: run.first().map(|(from, _)| *from), datagrams });
                 }
             }
             MulticastEvent::Writable(path) => self.fill(clock::now(), path),

@@ -90,6 +90,15 @@ pub enum Input {
         /// All of it.
         datagram: Bytes,
     },
+    /// Datagrams that came together by one path: the same as each by itself at that time, in their order, at less cost.
+    Run {
+        /// The path they came by.
+        path: PathId,
+        /// Who says to have sent them by multicast; `None` on a session.
+        from: Option<SocketAddr>,
+        /// All of each.
+        datagrams: Vec<Bytes>,
+    },
     /// The system dropped datagrams since this process did not take them in time: local loss, not the network's.
     Overflow {
         /// How many, at least: a run that the system had joined counts as one.

@@ -162,7 +162,7 @@ impl Node {
     /// Takes one input. Then drain: `poll_event`, `poll_action`, `poll_ready` with `fill`, `poll_timeout`.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
-        let routine = matches!(input, Input::Datagram { .. } | Input::Multicast { .. });
+        let routine = matches!(input, Input::Datagram { .. } | Input::Multicast { .. } | Input::Run { .. });
         match input {
             Input::Timeout => {}
             Input::Stalled(stall) => self.handle_stalled(now, stall),
@@ -175,14 +175,17 @@ impl Node {
             Input::ConnectFailed { peer, why } => self.handle_connect_failed(now, peer, why),
             Input::Disconnected { path } => self.handle_disconnected(now, path),
             Input::Control { path, message } => self.handle_control(now, path, &message),
-            Input::Datagram { path, datagram } => self.handle_datagram(now, path, datagram),
+            Input::Datagram { path, datagram } => self.handle_datagram(now, path, datagram.into()),
             Input::PathSample { path, sample } => self.handle_sample(now, path, sample),
             Input::Command(command) => self.handle_command(now, command),
             Input::MulticastUp { path, channel, interface, local, datagram_bytes_max } => {
                 self.handle_multicast_up(now, path, channel, interface, (local, datagram_bytes_max));
             }
             Input::MulticastDown { path } => self.drop_multicast(path),
-            Input::Multicast { path, from, datagram } => self.handle_multicast(now, path, from, datagram),
+            Input::Multicast { path, from, datagram } => {
+                self.handle_multicast(now, path, from, datagram.into());
+            }
+            Input::Run { path, from, datagrams } => self.handle_run(now, path, from, datagrams),
             Input::Overflow { datagrams } => self.handle_overflow(now, datagrams),
             Input::Probed { peer, outcome } => self.handle_probed(peer, outcome),
             Input::Network { up } => self.handle_network(up),

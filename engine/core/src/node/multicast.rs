@@ -14,6 +14,7 @@ use super::{Action, Batch, Node};
 use crate::ids::{ChannelId, Now, PathId, StreamHandle, StreamTag};
 use crate::multicast::{MulticastChoice, MulticastGroup};
 use crate::schedule::Broadcast;
+use crate::seal::Hashed;
 use crate::wire::{Datagram, Offer, peek_tag};
 
 /// Datagrams of one source that may fail verification in a second before it is ignored for the rest of it: at 40 us a
@@ -159,14 +160,15 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_multicast(&mut self, now: Now, path: PathId, from: SocketAddr, datagram: Bytes) {
+    pub(super) fn handle_multicast(&mut self, now: Now, path: PathId, from: SocketAddr, hashed: Hashed) {
         let Some(open) = self.multicasts.get_mut(&path) else { return };
         if !open.trusts(now, from) {
             return;
         }
         let via = Via { path, from: Some(from) };
-        let Some(tag) = peek_tag(&datagram) else { return self.blame(now, via) };
-        let decoded = Datagram::decode(&datagram);
+        let datagram = hashed.datagram();
+        let Some(tag) = peek_tag(datagram) else { return self.blame(now, via) };
+        let decoded = Datagram::decode(datagram);
         let Some(stream) = self.streams.get_mut(&tag) else {
             match decoded {
                 Ok(Datagram::Offer(offer)) => self.handle_multicast_offer(now, via, *offer),
@@ -175,12 +177,12 @@ impl Node {
             return;
         };
         match decoded {
-            Ok(Datagram::Report) => self.handle_report(now, via, tag, &datagram),
+            Ok(Datagram::Report) => self.handle_report(now, via, tag, datagram),
             // Nobody else speaks for a stream that is published here.
             _ if stream.source.is_some() => {}
-            Ok(Datagram::Header) => self.handle_header(now, via, tag, datagram),
-            Ok(Datagram::Fragment(view)) => self.handle_fragment(now, via, tag, view, datagram),
-            Ok(Datagram::Beacon) => self.handle_beacon(now, via, tag, datagram),
+            Ok(Datagram::Header) => self.handle_header(now, via, tag, datagram.clone()),
+            Ok(Datagram::Fragment(view)) => self.handle_fragment(now, via, tag, view, hashed),
+            Ok(Datagram::Beacon) => self.handle_beacon(now, via, tag, datagram.clone()),
             Ok(Datagram::Offer(offer)) => self.handle_multicast_offer(now, via, *offer),
             Ok(Datagram::Have(_) | Datagram::Pull(_) | Datagram::Nack(_) | Datagram::Shed(_)) | Err(_) => {
                 stream.stats.malformed += 1;

@@ -10,7 +10,7 @@ use super::Node;
 use super::sending::push_onward;
 use super::stream::{LastBeacon, Stream};
 use crate::ids::{BlockId, Now, PathId, StreamTag};
-use crate::seal::VerifyError;
+use crate::seal::{Hashed, VerifyError};
 use crate::session::STRIKES_MAX;
 use crate::window::Inserted;
 use crate::wire::{BlockHeader, Datagram, FragmentView, Want, peek_tag};
@@ -38,8 +38,27 @@ struct Origin {
 }
 
 impl Node {
-    pub(super) fn handle_datagram(&mut self, now: Now, path: PathId, datagram: Bytes) {
-        let Some(tag) = peek_tag(&datagram) else { return self.strike(now, path) };
+    /// Takes datagrams that came together: what can be hashed is hashed side by side.
+    pub(super) fn handle_run(
+        &mut self,
+        now: Now,
+        path: PathId,
+        from: Option<SocketAddr>,
+        datagrams: Vec<Bytes>,
+    ) {
+        let heard = from.is_some() || self.sessions.get(&path).is_some_and(|session| session.greeted);
+        let wanted = |tag| heard && self.streams.get(&tag).is_some_and(|stream| stream.source.is_none());
+        for hashed in Hashed::run(datagrams, wanted) {
+            match from {
+                None => self.handle_datagram(now, path, hashed),
+                Some(from) => self.handle_multicast(now, path, from, hashed),
+            }
+        }
+    }
+
+    pub(super) fn handle_datagram(&mut self, now: Now, path: PathId, hashed: Hashed) {
+        let datagram = hashed.datagram();
+        let Some(tag) = peek_tag(datagram) else { return self.strike(now, path) };
         if !self.sessions.get(&path).is_some_and(|session| session.greeted) {
             return;
         }
@@ -47,11 +66,11 @@ impl Node {
             return self.handle_unknown_tag(tag);
         }
         let via = Via { path, from: None };
-        match Datagram::decode(&datagram) {
-            Ok(Datagram::Header) => self.handle_header(now, via, tag, datagram),
-            Ok(Datagram::Fragment(view)) => self.handle_fragment(now, via, tag, view, datagram),
-            Ok(Datagram::Beacon) => self.handle_beacon(now, via, tag, datagram),
-            Ok(Datagram::Report) => self.handle_report(now, via, tag, &datagram),
+        match Datagram::decode(datagram) {
+            Ok(Datagram::Header) => self.handle_header(now, via, tag, datagram.clone()),
+            Ok(Datagram::Fragment(view)) => self.handle_fragment(now, via, tag, view, hashed),
+            Ok(Datagram::Beacon) => self.handle_beacon(now, via, tag, datagram.clone()),
+            Ok(Datagram::Report) => self.handle_report(now, via, tag, datagram),
             Ok(Datagram::Have(map)) => self.handle_have(now, path, tag, &map, datagram.len()),
             Ok(Datagram::Pull(wants)) => self.handle_pull(now, path, tag, &wants, datagram.len()),
             Ok(Datagram::Nack(wants)) => self.handle_lack(now, path, tag, &wants, false),
@@ -179,7 +198,7 @@ impl Node {
         via: Via,
         tag: StreamTag,
         view: FragmentView,
-        datagram: Bytes,
+        datagram: Hashed,
     ) {
         let block = view.id.block;
         let publisher = self.is_publisher(via.path, tag);
@@ -381,10 +400,10 @@ impl Stream {
         &mut self,
         now: Now,
         view: FragmentView,
-        datagram: Bytes,
+        datagram: Hashed,
         origin: Origin,
     ) -> Result<bool, VerifyError> {
-        let bytes = datagram.len();
+        let bytes = datagram.datagram().len();
         let accepted = self.verify_and_insert(now, view, datagram, origin.multicast);
         match accepted {
             Ok(true) => self.count_fragment(now, bytes, origin),
@@ -399,7 +418,7 @@ impl Stream {
         &mut self,
         now: Now,
         view: FragmentView,
-        datagram: Bytes,
+        datagram: Hashed,
         via: Via,
         publisher: bool,
     ) -> Result<bool, VerifyError> {
@@ -412,7 +431,7 @@ impl Stream {
         &mut self,
         now: Now,
         view: FragmentView,
-        datagram: Bytes,
+        datagram: Hashed,
         multicast: bool,
     ) -> Result<bool, VerifyError> {
         let Some(slot) = self.window.slot(view.id.block) else { return Ok(false) };

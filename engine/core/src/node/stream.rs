@@ -13,7 +13,7 @@ use crate::health;
 use crate::ids::{BlockId, MediaTime, Now, PathId, PeerId, StreamHandle, StreamTag, Stripe};
 use crate::playout::{Playout, PublisherClock};
 use crate::schedule::{Pulls, Reception, Supply};
-use crate::seal::EpochKeys;
+use crate::seal::{EpochKeys, Hashed};
 use crate::stats::StreamStats;
 use crate::window::Window;
 use crate::wire::{Beacon, FragmentView, Offer, StreamState};
@@ -31,7 +31,7 @@ const AHEAD_BLOCKS: u64 = 1000;
 #[derive(Clone, Debug)]
 pub(super) struct Orphan {
     pub(super) view: FragmentView,
-    pub(super) datagram: Bytes,
+    pub(super) datagram: Hashed,
     pub(super) via: Via,
     at: Now,
 }
@@ -42,7 +42,7 @@ pub(super) struct Orphans(VecDeque<Orphan>);
 
 impl Orphans {
     /// Takes a fragment; returns how many were dropped for it.
-    pub(super) fn push(&mut self, now: Now, via: Via, view: FragmentView, datagram: Bytes) -> u64 {
+    pub(super) fn push(&mut self, now: Now, via: Via, view: FragmentView, datagram: Hashed) -> u64 {
         let before = self.0.len();
         self.0.retain(|orphan| now.since(orphan.at) <= ORPHAN_AGE_MAX);
         let same = |orphan: &Orphan| orphan.via.path == via.path && orphan.via.from == via.from;

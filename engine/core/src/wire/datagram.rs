@@ -113,6 +113,15 @@ fn put_head(out: &mut Vec<u8>, kind: u8, tag: StreamTag) {
     out.extend_from_slice(&tag.0);
 }
 
+impl FragmentView {
+    /// Parses a datagram if it is a fragment.
+    pub(crate) fn decode(datagram: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(datagram);
+        let is_fragment = reader.u8().ok()? == kind::FRAGMENT && reader.take(4).is_ok();
+        if is_fragment { decode_fragment(datagram.len(), reader).ok() } else { None }
+    }
+}
+
 impl Datagram {
     /// Parses a datagram.
     ///

@@ -332,6 +332,7 @@ fn describe(input: &Input) -> (&'static str, &[u8]) {
         Input::MulticastUp { .. } => ("multicast up", &[]),
         Input::MulticastDown { .. } => ("multicast down", &[]),
         Input::Multicast { datagram, .. } => ("multicast in", datagram),
+        Input::Run { .. } => ("run in", &[]),
         Input::Overflow { .. } => ("overflow", &[]),
         Input::Probed { peer, .. } => ("probed", &peer.0),
         Input::Network { .. } => ("network", &[]),
