@@ -1,6 +1,7 @@
 //! The `swarmcast` command: publishes, plays and lists live streams on a LAN.
 
 mod args;
+mod board;
 mod clock;
 mod failure;
 mod list;

@@ -21,10 +21,12 @@ use crate::run::{Delivered, HealthTeller, Signals, block_on, spawn, tell_neighbo
 use crate::status::HealthMeter;
 
 mod data;
+mod face;
 mod telling;
 mod viewer;
 
 use data::{DataWriter, data_failure};
+use face::{Face, FaceArgs};
 use telling::Closing;
 use viewer::{Left, Viewer};
 
@@ -36,18 +38,20 @@ const WAIT: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Examples:
-  Watch with a player (any that reads MPEG-TS from standard input):
+  Watch it in a window, with sound; ? explains the keys:
+    swarmcast play cam --group lobby
+  Watch with another player (any that reads MPEG-TS from standard input):
     swarmcast play cam --group lobby --output - | mpv -
   Record ten seconds:
     swarmcast play cam --group lobby --output cam.mkv --duration 10
   Wait until somebody publishes, however long that takes:
     swarmcast play cam --group lobby --wait
-  See how healthy a stream is, without writing it anywhere:
-    swarmcast play cam --group lobby
+  See how healthy a stream is, without showing it:
+    swarmcast play cam --group lobby --headless
   Print the data that travels beside the pictures, in time with them:
     swarmcast play cam --group lobby --data -";
 
-/// Watches a stream: records it, hands it to a player, or shows its health
+/// Watches a stream: in a window, in the terminal, or by a recording, and tells its health
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", crate::failure::EXIT_CODES))]
 pub(crate) struct PlayArgs {
@@ -59,8 +63,8 @@ pub(crate) struct PlayArgs {
     group: String,
     #[command(flatten)]
     group_key: GroupKeyArgs,
-    /// Where it goes: a file (.mkv, .mp4, .ts), a URL that ffmpeg can write, or - for MPEG-TS on standard output;
-    /// without it, nowhere: only its health is shown
+    /// Where it goes instead of a window: a file (.mkv, .mp4, .ts), a URL that ffmpeg can write, or - for MPEG-TS on
+    /// standard output
     #[arg(short, long, value_name = "FILE|URL|-")]
     output: Option<String>,
     /// Container of the output, as `ffmpeg -formats` names it [default: by the name's ending]
@@ -72,7 +76,7 @@ pub(crate) struct PlayArgs {
     /// Stop this long after the stream was found
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     duration: Option<Duration>,
-    /// How long a lost fragment may be waited for, 50 to 60000 ms: more repairs more, less is nearer to live
+    /// How far behind the publisher it plays at least, 50 to 60000 ms: more repairs more, less is nearer to live
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
     playout_delay: u64,
     /// Key of the publisher, when several use the name
@@ -93,6 +97,8 @@ pub(crate) struct PlayArgs {
     /// How long a better path must deliver cleanly before it is returned to, 0.1 to 3600 seconds
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = hold_down)]
     hold_down: Duration,
+    #[command(flatten)]
+    face: FaceArgs,
     #[command(flatten)]
     network: NetworkArgs,
     /// Print events and counters as JSON, one object a line
@@ -156,6 +162,7 @@ impl PlayArgs {
         let takers = [
             (self.output.as_deref() == Some("-"), "--output -"),
             (self.data.as_deref() == Some("-".as_ref()), "--data -"),
+            (self.face.takes_output(), "--terminal"),
             (self.json, "--json"),
         ];
         let taken: Vec<_> = takers.iter().filter(|(takes, _)| *takes).map(|(_, flag)| *flag).collect();
@@ -205,17 +212,23 @@ async fn watch(
 ) -> Result<(), Failure> {
     let config = args.config();
     let playout_delay = config.playout_delay;
+    let shown = match &args.output {
+        None => Some(Face::open(&args.face, &args.name, playout_delay, reporter).await?),
+        Some(_) => None,
+    };
+    let (face, feed) = shown.unzip();
     let mut subscriber = swarm.subscribe(config).await?;
     reporter.tell(Line::Started(Box::new(Started::viewer(swarm, &args.name))), None);
 
     let delivered = Arc::new(Delivered::default());
+    face.iter().for_each(|face| delivered.set_screen(face.screen()));
     let meter = HealthMeter::new(swarmcast::now(), Some(playout_delay));
     let sources = (subscriber.counters(), Some(subscriber.health()));
     let mut health = HealthTeller::new(reporter, swarm, sources, meter, &delivered);
     let (interrupt, closing) = (Interrupt::new(), Closing::new(reporter));
     let recorder = Recorder::new(args.sink(&interrupt));
     let (opened, found) = oneshot::channel();
-    let viewer = Viewer::new((reporter, &closing), swarm, &delivered, (recorder, data), opened);
+    let viewer = Viewer::new((reporter, &closing), swarm, &delivered, (recorder, feed, data), opened);
     let stopper = subscriber.stopper();
     if let Some(foreign) = subscriber.foreign_source() {
         spawn("foreign", move || foreign.run())?;
@@ -232,6 +245,7 @@ async fn watch(
         () = time_is_over(found, args.duration) => Stop::Asked("duration"),
         () = signals.next() => Stop::Asked("local"),
         () = reporter.reader_gone() => Stop::Asked("local"),
+        () = left_by(face.as_ref()) => Stop::Asked("local"),
         () = tell_neighbours(swarm, reporter) => Stop::Asked("stopped"),
         never = health.tell() => match never {},
     };
@@ -247,6 +261,8 @@ async fn watch(
             }
         }
     };
+    // What is told from here on is read where the picture was.
+    drop(face);
     // Only a sink that blocks is still at work by now.
     interrupt.interrupt();
     // A viewer that left by itself, or is still at work, was not told that the subscription is over.
@@ -280,6 +296,14 @@ async fn cause_of(
         }
         Left::Closed(_) => Err(Stopped.into()),
         Left::OutputClosed => Ok("output-closed"),
+    }
+}
+
+/// Waits until the user leaves by the window; for ever without one.
+async fn left_by(face: Option<&Face>) {
+    match face {
+        Some(face) => face.exited().wait().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::board::Board;
 use crate::clock;
 use crate::failure::Failure;
 use crate::live_line::LiveLine;
@@ -19,7 +20,10 @@ use crate::run::spawn;
 use crate::status::Measured;
 
 mod lines;
+mod player;
 pub(crate) mod words;
+
+pub(crate) use player::PlayerLine;
 
 pub(crate) use lines::{
     ClosedLine, Counters, Ended, GroupLine, HealthLine, Latest, Line, PathLine, PathVerdictLine, Started,
@@ -40,6 +44,7 @@ const WRAP: [&str; 2] = ["\x1b[?7l", "\x1b[?7h"];
 pub(crate) struct Reporter {
     queue: Mutex<Queue>,
     reader_gone: Arc<Notify>,
+    board: Arc<Board>,
 }
 
 #[derive(Debug)]
@@ -74,13 +79,20 @@ impl Reporter {
         let (lines, told) = mpsc::sync_channel(LINES_MAX);
         let reader_gone = Arc::new(Notify::new());
         let gone = Arc::clone(&reader_gone);
+        let board = Arc::new(Board::default());
+        let shown = Arc::clone(&board);
         spawn("report", move || {
-            let written = if json { write_json(&told) } else { Screen::default().write(&told) };
+            let written = if json { write_json(&told) } else { Screen::new(shown).write(&told) };
             if written.is_err() {
                 gone.notify_one();
             }
         })?;
-        Ok(Arc::new(Self { queue: Mutex::new(Queue { lines, left_out: 0 }), reader_gone }))
+        Ok(Arc::new(Self { queue: Mutex::new(Queue { lines, left_out: 0 }), reader_gone, board }))
+    }
+
+    /// Returns what is told in the picture as well.
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        &self.board
     }
 
     /// Waits until the reader of the reports has gone away.
@@ -90,12 +102,16 @@ impl Reporter {
 
     /// Tells what happened, with the status code that people know it by.
     pub(crate) fn tell(&self, line: Line, status: Option<&'static str>) {
+        if let Some(text) = line.for_viewers() {
+            self.board.notice(&text);
+        }
         // Stamped under the lock, so that no line is older than the one before.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).put(|| stamped(line, status));
     }
 
     /// Tells the health of the stream: every second to programs and to a terminal, every five to a log.
     pub(crate) fn tell_health(&self, health: Measured) {
+        self.board.status(health.in_brief(), health.is_trouble());
         let stamped = || Message::Health(Box::new(health), now());
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).put(stamped);
     }
@@ -170,22 +186,30 @@ fn write_json(told: &Receiver<Message>) -> io::Result<()> {
 }
 
 /// What people see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Screen {
+    board: Arc<Board>,
     /// The status line, written anew each second.
     live_line: LiveLine,
     status_at: Option<Instant>,
 }
 
 impl Screen {
+    fn new(board: Arc<Board>) -> Self {
+        Self { board, live_line: LiveLine::default(), status_at: None }
+    }
+
     fn write(&mut self, told: &Receiver<Message>) -> io::Result<()> {
         let terminal = io::stderr().is_terminal();
         for message in told {
             match message {
+                Message::Line(_) if terminal && self.board.terminal_taken() => {}
                 Message::Line(Stamped { line, .. }) => match line.result() {
                     Some(result) => writeln!(io::stdout().lock(), "{result}")?,
                     None => line.for_people().map_or(Ok(()), |text| self.say(&text))?,
                 },
+                // The picture has these words itself.
+                Message::Health(..) | Message::Text(_) if terminal && self.board.terminal_taken() => {}
                 Message::Health(health, _) => self.show(&health, terminal)?,
                 Message::Text(text) => self.say(&text)?,
                 Message::Flush(reply) => {

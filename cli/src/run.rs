@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use swarmcast::{Counters, HealthWatch, SinkCounts, StreamStats, Swarm};
+use swarmcast::{Counters, HealthWatch, PlayStats, Screen, SinkCounts, StreamStats, Swarm};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -66,7 +66,6 @@ impl Signals {
 }
 
 /// Measures health each second and tells it.
-#[derive(Debug)]
 pub(crate) struct HealthTeller {
     meter: HealthMeter,
     counters: Counters,
@@ -123,12 +122,14 @@ impl HealthTeller {
     /// Measures once more. Of a stream that is closed already, it knows what was counted last.
     pub(crate) async fn measure(&mut self) -> Measured {
         self.look().await;
+        let (latest, player) = self.delivered.look();
         let look = Look {
             counters: self.last,
             transport: self.swarm.transport(),
             health: self.verdicts.as_ref().map(HealthWatch::current),
             rtt: self.swarm.neighbours().iter().map(|neighbour| neighbour.rtt).min(),
-            latest: self.delivered.lock().latest,
+            latest,
+            player,
         };
         self.meter.measure(swarmcast::now(), look)
     }
@@ -141,11 +142,13 @@ impl HealthTeller {
 }
 
 /// How far a viewer's thread is, shared with whoever tells health; nothing at a publisher.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Delivered(Mutex<Delivery>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Delivery {
+    /// None at a publisher and with an output.
+    screen: Option<Screen>,
     latest: Option<Latest>,
     written: SinkCounts,
 }
@@ -155,6 +158,17 @@ impl Delivered {
     pub(crate) fn set_latest(&self, closed: Duration) {
         let latest = Latest { t: clock::monotonic().as_secs_f64(), closed: closed.as_secs_f64() };
         self.lock().latest = Some(latest);
+    }
+
+    /// Says where it is shown.
+    pub(crate) fn set_screen(&self, screen: Screen) {
+        self.lock().screen = Some(screen);
+    }
+
+    fn look(&self) -> (Option<Latest>, Option<PlayStats>) {
+        let delivery = self.lock();
+        let stats = delivery.screen.as_ref().map(|screen| screen.stats(swarmcast::now()));
+        (delivery.latest, stats)
     }
 
     /// Says how much the output has taken in all.

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use swarmcast::{Health, Now, RateMeter, Rates, StreamStats, TransportCounters, Verdict};
+use swarmcast::{Health, Now, PlayStats, RateMeter, Rates, StreamStats, TransportCounters, Verdict};
 
-use crate::report::{Counters, HealthLine, Latest, Stats, Transport, words};
+use crate::report::{Counters, HealthLine, Latest, PlayerLine, Stats, Transport, words};
 
 /// What was read at one moment.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Look {
     pub(crate) health: Option<Health>,
     pub(crate) rtt: Option<Duration>,
     pub(crate) latest: Option<Latest>,
+    /// None at a publisher and with an output.
+    pub(crate) player: Option<PlayStats>,
 }
 
 /// A look with what follows from it and from those before.
@@ -59,7 +61,30 @@ impl Measured {
             playout_delay: self.playout_delay.map(|delay| delay.as_secs_f64()),
             rtt: self.look.rtt.map(|rtt| rtt.as_secs_f64()),
             latest: self.look.latest,
+            player: self.look.player.map(PlayerLine::from),
         }
+    }
+
+    /// Says in plain words where media comes from or why it does not, how far behind it is, and who helps.
+    pub(crate) fn in_brief(&self) -> String {
+        let c = &self.look.counters;
+        let neighbours = usize::try_from(c.neighbours).unwrap_or(usize::MAX);
+        let mut text = match &self.look.health {
+            Some(health) => words::fares(health, neighbours, Some(c.since_last_fragment)),
+            None => String::new(),
+        };
+        let delay = self.look.player.and_then(|player| player.delay).or(self.playout_delay);
+        if let Some(delay) = delay {
+            text += &format!("; {:.2} s behind", delay.as_secs_f64());
+        }
+        let plural = if neighbours == 1 { "" } else { "s" };
+        text + &format!(", lost {}, {neighbours} neighbour{plural}", c.lost)
+    }
+
+    /// Returns whether who watches must know how the stream fares.
+    pub(crate) fn is_trouble(&self) -> bool {
+        let fine = |health: &Health| matches!(health.verdict, Verdict::Live | Verdict::Ended);
+        !self.look.health.as_ref().is_none_or(fine)
     }
 
     fn bitrate(&self) -> u64 {
@@ -79,21 +104,19 @@ impl Measured {
         if base == 0 { 0.0 } else { sent as f64 / base as f64 }
     }
 
-    fn write_viewer(&self, f: &mut fmt::Formatter<'_>, delay: Duration) -> fmt::Result {
+    fn write_viewer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = &self.look.counters;
+        write!(f, "{}", self.in_brief())?;
         if let Some(health) = &self.look.health {
-            write!(f, "{}", words::verdict(health.verdict))?;
-            if health.verdict != Verdict::Joining {
-                write!(f, " by {}", words::path(health.path))?;
-            }
-            write!(f, "  buffer {:.2} s  ", health.buffer.as_secs_f64())?;
+            write!(f, "; buffer {:.2} s", health.buffer.as_secs_f64())?;
         }
-        write!(f, "{:.2} Mbit/s", self.bitrate() as f64 / 1e6)?;
-        write!(f, "  lost {}  repaired {}  late {}  duplicate {}", c.lost, c.repaired, c.late, c.duplicate)?;
-        write!(f, "  neighbours {}  delay {} ms", c.neighbours, delay.as_millis())?;
-        write!(f, "  uplink {:.2}", self.uplink_ratio())?;
-        match self.look.health.as_ref().and_then(|health| health.reason.as_ref()) {
-            Some(reason) => write!(f, "  ({})", words::sentence(reason)),
+        write!(f, ", {:.2} Mbit/s", self.bitrate() as f64 / 1e6)?;
+        write!(f, ", repaired {}, late {}, duplicate {}", c.repaired, c.late, c.duplicate)?;
+        write!(f, ", uplink {:.2}", self.uplink_ratio())?;
+        match &self.look.player {
+            Some(player) => {
+                write!(f, ", dropped {}, underruns {}", player.pictures_dropped, player.underruns)
+            }
             None => Ok(()),
         }
     }
@@ -121,7 +144,7 @@ impl Measured {
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.playout_delay {
-            Some(delay) => self.write_viewer(f, delay),
+            Some(_) => self.write_viewer(f),
             None => self.write_publisher(f),
         }
     }
@@ -156,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_verdict_path_buffer_and_cause() {
+    fn people_read_cause_delay_loss_and_neighbours() {
         let health = Health {
             verdict: Verdict::Starved,
             reason: Some(Reason::PublisherGone),
@@ -170,15 +193,21 @@ mod tests {
             buffer: Duration::from_millis(240),
             valid_until: Now(2_000_000),
         };
-        let counters =
-            StreamStats { access_unit_bytes: 1_000_000, lost: 3, neighbours: 4, ..StreamStats::default() };
+        let counters = StreamStats {
+            access_unit_bytes: 1_000_000,
+            lost: 3,
+            neighbours: 4,
+            since_last_fragment: Duration::from_millis(800),
+            ..StreamStats::default()
+        };
         let look = Look { counters, health: Some(health), ..Look::default() };
         let told = measured(Some(Duration::from_secs(1)), look.clone());
         assert_eq!(
             told.to_string(),
-            "starved by mesh  buffer 0.24 s  8.00 Mbit/s  lost 3  repaired 0  late 0  duplicate 0  neighbours 4  \
-             delay 1000 ms  uplink 0.00  (the publisher has stopped answering)"
+            "The publisher stopped answering 0.8 s ago; 1.00 s behind, lost 3, 4 neighbours; buffer 0.24 s, \
+             8.00 Mbit/s, repaired 0, late 0, duplicate 0, uplink 0.00"
         );
+        assert!(told.is_trouble());
         let programs = serde_json::to_value(told.stats()).unwrap();
         let health = serde_json::json!({
             "verdict": "starved", "reason": "publisher-gone", "path": "mesh", "multicast": "silent",

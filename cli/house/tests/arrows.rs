@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// Packages that touch the world, each with the only ones that may name it.
-const DOORS: [(&str, &[&str]); 11] = [
+const DOORS: [(&str, &[&str]); 12] = [
     ("iroh", &["swarmcast-net", "swarmcast-benches"]),
     ("noq-proto", &["swarmcast-net"]),
     ("mdns-sd", &["swarmcast-net"]),
@@ -28,6 +28,7 @@ const DOORS: [(&str, &[&str]); 11] = [
     ("nix", &["swarmcast-net", "swarmcast-media", "swarmcast-lab"]),
     ("ffmpeg-next", &["swarmcast-media"]),
     ("opus", &["swarmcast-media"]),
+    ("sdl2", &["swarmcast-cli"]),
     ("tokio", &["swarmcast-net", "swarmcast", "swarmcast-cli", "swarmcast-samples", "swarmcast-benches"]),
     ("crossbeam", &["swarmcast-net", "swarmcast-media", "swarmcast", "swarmcast-benches"]),
     ("parking_lot", &["swarmcast-net", "swarmcast-media", "swarmcast", "swarmcast-benches"]),

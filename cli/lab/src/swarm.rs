@@ -220,7 +220,9 @@ impl<'a> Swarm<'a> {
         }
         let mut recording = None;
         match watch.output {
-            Output::Nothing => {}
+            Output::Nothing => {
+                command.arg("--headless");
+            }
             Output::Recording | Output::Archive => {
                 let ending = if watch.output == Output::Recording { "mkv" } else { "nut" };
                 let file = self.directory.join(format!("viewer{index}.{ending}"));

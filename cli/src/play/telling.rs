@@ -140,15 +140,7 @@ fn verdict_text(
 ) -> Option<String> {
     Some(match to {
         Verdict::Starved | Verdict::Dead => {
-            let what = match (since_last_fragment.map(|since| since.as_secs_f64()), reason) {
-                (Some(ago), Some(Reason::PublisherGone)) => {
-                    format!("The publisher stopped answering {ago:.1} s ago")
-                }
-                (Some(ago), Some(reason)) => format!("No media for {ago:.1} s: {}", words::sentence(reason)),
-                (Some(ago), None) => format!("No media for {ago:.1} s; the cause is being looked for"),
-                (None, Some(reason)) => capitalized(&words::sentence(reason)),
-                (None, None) => return None,
-            };
+            let what = words::silence(reason, since_last_fragment)?;
             if to == Verdict::Dead { format!("{what}; the stream counts as dead") } else { what }
         }
         Verdict::Degraded => match reason {

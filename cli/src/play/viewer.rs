@@ -9,6 +9,7 @@ use swarmcast::{
 use tokio::sync::oneshot;
 
 use super::data::{DataWriter, data_failure};
+use super::face::Feed;
 use super::telling::{Closing, line};
 use crate::clock;
 use crate::failure::Failure;
@@ -22,6 +23,7 @@ pub(super) struct Viewer {
     swarm: Swarm,
     delivered: Arc<Delivered>,
     recorder: Recorder,
+    feed: Option<Feed>,
     data: Option<DataWriter>,
     data_tracks: Vec<TrackId>,
     found: Option<oneshot::Sender<()>>,
@@ -43,7 +45,7 @@ impl Viewer {
         (reporter, closing): (&Arc<Reporter>, &Closing),
         swarm: &Swarm,
         delivered: &Arc<Delivered>,
-        (recorder, data): (Recorder, Option<DataWriter>),
+        (recorder, feed, data): (Recorder, Option<Feed>, Option<DataWriter>),
         found: oneshot::Sender<()>,
     ) -> Self {
         Self {
@@ -52,6 +54,7 @@ impl Viewer {
             swarm: swarm.clone(),
             delivered: Arc::clone(delivered),
             recorder,
+            feed,
             data,
             data_tracks: Vec::new(),
             found: Some(found),
@@ -90,6 +93,7 @@ impl Viewer {
             self.take_data(delivery)?;
         }
         self.tell(event);
+        self.play(event);
         let recorded = self.recorder.handle(event);
         self.delivered.set_written(self.recorder.written());
         match recorded {
@@ -101,6 +105,7 @@ impl Viewer {
         let Event::Closed(cause) = event else { return Ok(None) };
         if *cause == CloseCause::Ended {
             self.drain_data()?;
+            self.feed.iter().for_each(Feed::drain);
         }
         Ok(Some(Left::Closed(cause.clone())))
     }
@@ -126,6 +131,13 @@ impl Viewer {
                 Line::Verdict(_) | Line::Path(_) | Line::PathDue(_) | Line::ControlPlane { .. }
             );
             self.reporter.tell(line, event.code().filter(|_| !own));
+        }
+    }
+
+    fn play(&mut self, event: &Event) {
+        let Some(feed) = &mut self.feed else { return };
+        for message in feed.handle(event) {
+            self.reporter.tell(Line::Warning { code: "not-played", message }, None);
         }
     }
 

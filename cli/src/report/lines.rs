@@ -5,6 +5,7 @@ use swarmcast::{
     Health, Publisher, Rates, SinkCounts, StreamStats, Swarm, Track, TrackKind, TransportCounters,
 };
 
+use super::player::PlayerLine;
 use super::words::{self, ReasonLine};
 
 /// One report. `event` is its name in snake case.
@@ -185,6 +186,8 @@ pub(crate) struct Stats {
     pub(crate) rtt: Option<f64>,
     /// Newest access unit delivered; none at a publisher.
     pub(crate) latest: Option<Latest>,
+    /// None at a publisher and with an output.
+    pub(crate) player: Option<PlayerLine>,
 }
 
 /// When the newest access unit was delivered, and when its block was closed at the publisher, in seconds.
@@ -333,6 +336,14 @@ impl Line {
         }
     }
 
+    /// Says it in the picture to who watches; `None` when that is of no use there.
+    pub(crate) fn for_viewers(&self) -> Option<String> {
+        match self {
+            Self::Opened { .. } | Self::FirstAccessUnit { .. } | Self::Ended(_) => None,
+            _ => self.for_people(),
+        }
+    }
+
     /// Says it to people; `None` when they are told otherwise or not at all.
     pub(crate) fn for_people(&self) -> Option<String> {
         Some(match self {
@@ -343,7 +354,10 @@ impl Line {
             }
             Self::Gap { track, from, to, cause } => {
                 let which = track.map_or("all tracks".to_owned(), |id| format!("track {id}"));
-                format!("gap: {:.3} s missing on {which} ({cause})", to - from)
+                let seconds = to - from;
+                format!(
+                    "{seconds:.2} s of {which} are missing ({cause}): on from the next random-access point"
+                )
             }
             Self::Reset { .. } => "the publisher was restarted".to_owned(),
             Self::Verdict(line) => return line.text.clone(),

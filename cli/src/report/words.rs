@@ -1,7 +1,11 @@
 //! States and reasons in words: kebab case for programs, plain sentences for people.
 
+use std::time::Duration;
+
 use serde::Serialize;
-use swarmcast::{CloseCause, ControlPlane, PathCause, PathKind, PathVerdict, Reason, Unreached, Verdict};
+use swarmcast::{
+    CloseCause, ControlPlane, Health, PathCause, PathKind, PathVerdict, Reason, Unreached, Verdict,
+};
 
 /// Returns the word for a verdict.
 pub(crate) fn verdict(verdict: Verdict) -> &'static str {
@@ -173,6 +177,38 @@ pub(crate) fn sentence(given: &Reason) -> String {
         _ => "the cause cannot be told",
     };
     fixed.to_owned()
+}
+
+/// Says to people how a stream fares, as a sentence without its full stop.
+pub(crate) fn fares(health: &Health, neighbours: usize, since_last_fragment: Option<Duration>) -> String {
+    let reason = health.reason.as_ref();
+    let playing = || capitalized(&playing_from(health.path, neighbours));
+    match health.verdict {
+        Verdict::Joining => "Looking for the stream".to_owned(),
+        Verdict::Live => playing(),
+        Verdict::Degraded => match reason {
+            Some(reason) => format!("{}; {}", playing(), sentence(reason)),
+            None => format!("{}; some of the media is missing", playing()),
+        },
+        Verdict::Starved | Verdict::Dead => {
+            silence(reason, since_last_fragment).unwrap_or_else(|| "No media comes".to_owned())
+        }
+        Verdict::Paused => "The publisher has nothing to send for now".to_owned(),
+        Verdict::Ended => "The stream has ended".to_owned(),
+    }
+}
+
+/// Says to people why nothing comes, and since when.
+pub(crate) fn silence(reason: Option<&Reason>, since_last_fragment: Option<Duration>) -> Option<String> {
+    Some(match (since_last_fragment.map(|since| since.as_secs_f64()), reason) {
+        (Some(ago), Some(Reason::PublisherGone)) => {
+            format!("The publisher stopped answering {ago:.1} s ago")
+        }
+        (Some(ago), Some(reason)) => format!("No media for {ago:.1} s: {}", sentence(reason)),
+        (Some(ago), None) => format!("No media for {ago:.1} s; the cause is being looked for"),
+        (None, Some(reason)) => capitalized(&sentence(reason)),
+        (None, None) => return None,
+    })
 }
 
 /// Says to people where media comes from.

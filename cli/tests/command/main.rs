@@ -7,3 +7,4 @@ mod schema;
 mod simulate;
 mod streams;
 mod usage;
+mod window;

@@ -64,6 +64,8 @@ impl Room {
     pub(crate) fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_swarmcast"));
         command.args(line).env("XDG_STATE_HOME", self.path("state")).current_dir(self.directory.path());
+        // On a desktop, too, windows open only where a test asks for one.
+        command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         command
     }
 
@@ -74,6 +76,7 @@ impl Room {
         bounded.arg("--kill-after=1").arg(PATIENCE.as_secs().to_string());
         bounded.arg(binary.get_program()).args(binary.get_args());
         bounded.envs(binary.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        bounded.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         bounded.current_dir(self.directory.path()).stdin(Stdio::null());
         Finished::from(bounded.output().expect("the binary runs"))
     }
@@ -115,7 +118,13 @@ pub(crate) struct Told {
 impl Told {
     /// Starts the binary with `--json`, on the loopback interface.
     pub(crate) fn start(room: &Room, line: &[&str]) -> Self {
+        Self::start_with(room, line, |_| {})
+    }
+
+    /// Starts it so, with more of an environment.
+    pub(crate) fn start_with(room: &Room, line: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
         let mut command = room.command(line);
+        prepare(&mut command);
         command.args(["--json", "--iface", "lo"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");

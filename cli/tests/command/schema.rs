@@ -4,7 +4,7 @@ use std::path::Path;
 use serde_json::Value;
 
 /// What health tells in numbers; the 19 of Flash's `NetStreamMulticastInfo` come first.
-const STATS: [&str; 64] = [
+const STATS: [&str; 65] = [
     "bytes_pushed_to_peers",
     "fragments_pushed_to_peers",
     "bytes_pushed_from_peers",
@@ -69,6 +69,22 @@ const STATS: [&str; 64] = [
     "playout_delay",
     "latest",
     "health",
+    "player",
+];
+
+/// What `player` tells of a viewer without an output.
+const PLAYER: [&str; 11] = [
+    "pictures_shown",
+    "pictures_dropped",
+    "pictures_late",
+    "undecodable",
+    "underruns",
+    "concealed",
+    "av_offset",
+    "av_offset_worst",
+    "buffer",
+    "grown",
+    "delay",
 ];
 
 const PATH: [&str; 7] = ["from", "to", "cause", "interface", "last_media_time", "retry_after", "code"];
@@ -118,6 +134,10 @@ pub(super) fn check_schema(events: &[Value]) {
         let told = event.as_object().expect("an object");
         let missing: Vec<_> = fields(event).into_iter().filter(|name| !told.contains_key(*name)).collect();
         assert!(missing.is_empty(), "{missing:?} missing in {event}");
+        if let Some(player) = told.get("player").and_then(Value::as_object) {
+            let missing: Vec<_> = PLAYER.iter().filter(|name| !player.contains_key(**name)).collect();
+            assert!(missing.is_empty(), "{missing:?} missing in {event}");
+        }
     }
     check_end(events);
 }
@@ -140,7 +160,7 @@ fn all_that_is_told_is_written_down() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/events.md");
     let page = fs::read_to_string(page).expect("docs/events.md");
     let fields = EVENTS.iter().flat_map(|(name, fields)| [&[*name], *fields].concat());
-    let all = fields.chain(STATS).chain(PUBLISHER).chain(["ended", "stats", "bytes"]);
+    let all = fields.chain(STATS).chain(PUBLISHER).chain(PLAYER).chain(["ended", "stats", "bytes"]);
     let missing: Vec<_> = all.filter(|name| !page.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "docs/events.md lacks {missing:?}");
 }

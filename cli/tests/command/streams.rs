@@ -166,7 +166,7 @@ fn people_are_told_on_standard_error() {
     for told in [
         "looking for cam",
         "found: video h264, audio aac",
-        " Mbit/s  lost 0  repaired ",
+        " s behind, lost 0, 1 neighbour; buffer ",
         "ended (duration): ",
     ] {
         assert!(viewer.stderr.contains(told), "{told:?} is missing: {}", viewer.stderr);

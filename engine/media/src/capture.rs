@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use swarmcast_core::catalogue::TrackId;
 
-pub(crate) use audio::AudioEncoder;
+pub(crate) use audio::{AudioEncoder, layout, new_frame, samples_of};
 pub(crate) use video::VideoEncoder;
 
 use crate::source::CaptureDelay;

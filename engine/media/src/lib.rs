@@ -2,7 +2,8 @@
 //!
 //! A [`Source`] turns any input that ffmpeg can open (file, URL, stdin, capture device) into tracks and access
 //! units; a [`Sink`] turns those back into any output that ffmpeg can write. What is already encoded passes through
-//! untouched: payload, timestamps, flags and codec data. Only raw capture is encoded, to H.264 and Opus.
+//! untouched: payload, timestamps, flags and codec data. Only raw capture is encoded, to H.264 and Opus. A [`Player`]
+//! decodes access units and gives pictures and sound to whoever shows them, each at its time.
 //!
 //! All calls block and belong on threads of the caller's; an [`Interrupt`] makes them return promptly.
 //!
@@ -27,6 +28,7 @@ mod interrupt;
 mod lane;
 mod nal;
 mod parameters;
+mod play;
 mod sink;
 mod source;
 mod stdio;
@@ -35,5 +37,6 @@ mod timeline;
 pub use error::{FfmpegError, SinkError, SourceError};
 pub use interrupt::Interrupt;
 pub use parameters::{CodecParameters, Medium, ParametersError};
+pub use play::{Picture, Plane, PlayConfig, PlayError, PlayStats, Player, Screen, Speaker};
 pub use sink::{Sink, SinkConfig, SinkCounts};
 pub use source::{CaptureDelay, Source, SourceConfig, data_track};

@@ -49,8 +49,9 @@
 //! or leaves that to the caller ([`FallbackPolicy::Manual`]).
 //!
 //! Media comes from a [`Source`] (any ffmpeg input) by [`Sender::feed`], and goes into a [`Sink`] (any ffmpeg
-//! output) by a [`Recorder`]; both block, so they run on threads of the caller's. A stream keeps its identity
-//! between runs when its [`Identity`] comes from a [`StateDir`].
+//! output) by a [`Recorder`]; both block, so they run on threads of the caller's. A [`Player`] decodes a subscription
+//! and gives pictures and sound at their time, for a window of the caller's. A stream keeps its identity between runs
+//! when its [`Identity`] comes from a [`StateDir`].
 
 mod browse;
 mod counters;
@@ -60,6 +61,7 @@ mod group;
 mod health;
 mod identity;
 mod media_clock;
+mod play;
 mod publish;
 mod rates;
 mod record;
@@ -79,8 +81,8 @@ pub use swarmcast_core::multicast::{MulticastChoice, MulticastChoiceError, Multi
 pub use swarmcast_core::node::GapCause;
 pub use swarmcast_core::stats::{KnownStream, StreamStats};
 pub use swarmcast_media::{
-    CaptureDelay, Interrupt, Sink, SinkConfig, SinkCounts, SinkError, Source, SourceConfig, SourceError,
-    data_track,
+    CaptureDelay, Interrupt, Picture, Plane, PlayConfig, PlayError, PlayStats, Screen, Sink, SinkConfig,
+    SinkCounts, SinkError, Source, SourceConfig, SourceError, Speaker, data_track,
 };
 pub use swarmcast_net::{
     BindError, DiscoveryError, Driver, Neighbour, PEER_ADDRESSES_MAX, PeerAddress, PeerAddressError,
@@ -94,6 +96,7 @@ pub use foreign::ForeignSource;
 pub use group::{Group, GroupKeyError};
 pub use health::HealthWatch;
 pub use identity::{Identity, IdentityError, StateDir, parse_stream_key};
+pub use play::Player;
 pub use publish::{
     DATA_BYTES_MAX, DataError, FeedError, PublishConfig, PublishError, Publisher, SendError, Sender,
     Unpublished,

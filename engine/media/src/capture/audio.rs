@@ -213,15 +213,18 @@ impl AudioEncoder {
     }
 }
 
-fn layout(channels: usize) -> ChannelLayout {
+/// Returns the layout of one or two channels.
+pub(crate) fn layout(channels: usize) -> ChannelLayout {
     if channels == 1 { ChannelLayout::MONO } else { ChannelLayout::STEREO }
 }
 
-fn new_frame(samples: usize, channels: usize) -> frame::Audio {
+/// Makes room for so many samples of interleaved floats.
+pub(crate) fn new_frame(samples: usize, channels: usize) -> frame::Audio {
     frame::Audio::new(Sample::F32(sample::Type::Packed), samples, layout(channels))
 }
 
-fn samples_of(converted: &frame::Audio, channels: usize) -> Vec<f32> {
+/// Reads interleaved floats.
+pub(crate) fn samples_of(converted: &frame::Audio, channels: usize) -> Vec<f32> {
     let bytes = &converted.data(0)[..converted.samples() * channels * size_of::<f32>()];
     let (samples, _) = bytes.as_chunks::<4>();
     samples.iter().map(|&bytes| f32::from_ne_bytes(bytes)).collect()

@@ -1,0 +1,275 @@
+//! When what is on hand is played: it follows the publisher's clock, grows on underrun, and shrinks again.
+
+use std::time::Duration;
+
+use swarmcast_core::ids::Now;
+
+/// Fastest change of the lag, parts of a million: 2 %, a third of a semitone, which nobody hears.
+pub(super) const SLEW_MAX: i64 = 20_000;
+/// Half of the time over which the least is kept. A burst of 300 ms is forgotten after 4 s and worked off in 15 s.
+const PERIOD: Duration = Duration::from_secs(2);
+/// What arrives no later than this before its time leaves the lag as it is, in microseconds: half a picture.
+const MARGIN: i64 = 20_000;
+/// Most that underruns add to the lag, in microseconds. What is later than that is passed over.
+const EXTRA_MAX: i64 = 1_000_000;
+/// A new run finds its place for so long: a joiner's first units are old ones.
+const SETTLING: Duration = Duration::from_secs(1);
+/// Difference that is not worked off but jumped, in microseconds: 25 s of slewing.
+const JUMP: i64 = 500_000;
+/// Late arrivals that are so close together are one underrun.
+const EPISODE: Duration = Duration::from_millis(500);
+/// Difference below which the lag is where it should be, in microseconds.
+const NEAR: i64 = 2_000;
+
+/// The smallest of the values of the last one to two periods.
+#[derive(Clone, Copy, Debug, Default)]
+struct Least {
+    current: Option<i64>,
+    before: Option<i64>,
+    since: Now,
+}
+
+impl Least {
+    fn put(&mut self, now: Now, value: i64) {
+        if self.current.is_none() {
+            self.since = now;
+        } else if now.since(self.since) > PERIOD {
+            self.before = self.current.take();
+            self.since = now;
+        }
+        self.current = Some(self.current.map_or(value, |current| current.min(value)));
+    }
+
+    fn least(&self) -> Option<i64> {
+        self.current.into_iter().chain(self.before).min()
+    }
+
+    /// Returns the smallest of at least one whole period.
+    fn proven(&self) -> Option<i64> {
+        self.before.and_then(|_| self.least())
+    }
+}
+
+/// The jitter buffer's length, as a lag: what carries the play time `t` is played at `t` + lag of this host's clock.
+///
+/// Play times are microseconds. A unit's play time is its media time, moved so that the first unit of a run is played
+/// when it is due; from there on the lag follows what is due, plus what underruns have added.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schedule {
+    lag: i64,
+    lag_at: Now,
+    /// How much later than by its play time a unit is due, of late: the publisher's clock runs at another rate.
+    drift: i64,
+    /// What underruns have added.
+    extra: i64,
+    deviations: Least,
+    /// How early units arrived.
+    slack: Least,
+    begun: Option<Now>,
+    late_at: Option<Now>,
+    underruns: u64,
+}
+
+impl Schedule {
+    /// Begins a run with a timeline of its own. What underruns have added stays.
+    pub(crate) fn begin(&mut self) {
+        self.begun = None;
+        self.deviations = Least::default();
+        self.slack = Least::default();
+    }
+
+    /// Takes a unit that arrives `now`, to be decoded at the play time `at` and due `due`.
+    pub(crate) fn handle_arrival(&mut self, now: Now, at: i64, due: Now) {
+        let deviation = (due.0 as i64).saturating_sub(at);
+        let begun = *self.begun.get_or_insert(now);
+        self.deviations.put(now, deviation);
+        self.drift = self.deviations.least().unwrap_or(deviation);
+        if now.since(begun) < SETTLING {
+            self.lag_at = now;
+            self.jump_if_far(NEAR);
+            return;
+        }
+        self.jump_if_far(JUMP);
+        let slack = at.saturating_add(self.lag(now)).saturating_sub(now.0 as i64);
+        if slack >= 0 {
+            self.slack.put(now, slack);
+            self.shrink();
+        } else if due > now {
+            // In time by the publisher's clock: its media stood still meanwhile, and goes on later from here.
+            self.deviations = Least::default();
+            self.deviations.put(now, deviation);
+            self.drift = deviation;
+            self.lag = self.lag.max(self.target());
+        } else {
+            self.grow(now, -slack);
+        }
+    }
+
+    /// Takes a picture that was decoded at `now` and is to be shown at the play time `at`.
+    pub(crate) fn handle_decoded(&mut self, now: Now, at: i64) {
+        if self.begun.is_none_or(|begun| now.since(begun) < SETTLING) {
+            return;
+        }
+        let slack = at.saturating_add(self.lag(now)).saturating_sub(now.0 as i64);
+        if slack >= 0 {
+            self.slack.put(now, slack);
+        } else {
+            self.grow(now, -slack);
+        }
+    }
+
+    /// Returns the lag at a time, which moves by at most 2 % of the time that passes.
+    pub(crate) fn lag(&mut self, now: Now) -> i64 {
+        let step = now.since(self.lag_at).as_micros() as i64 * SLEW_MAX / 1_000_000;
+        if step > 0 {
+            self.lag_at = now;
+            self.lag += (self.target() - self.lag).clamp(-step, step);
+        }
+        self.lag
+    }
+
+    /// Returns how fast the lag moves, parts of a million.
+    pub(crate) fn slew(&self) -> i64 {
+        match self.target() - self.lag {
+            rest if rest.abs() < NEAR => 0,
+            rest => rest.signum() * SLEW_MAX,
+        }
+    }
+
+    /// Returns how much later than due everything is played.
+    pub(crate) fn extra(&self) -> Duration {
+        Duration::from_micros((self.lag - self.drift).max(0) as u64)
+    }
+
+    /// Returns how much later than by its play time a unit is due.
+    pub(crate) fn drift(&self) -> i64 {
+        self.drift
+    }
+
+    /// Returns how often the lag had to grow.
+    pub(crate) fn underruns(&self) -> u64 {
+        self.underruns
+    }
+
+    fn target(&self) -> i64 {
+        self.drift.saturating_add(self.extra)
+    }
+
+    fn jump_if_far(&mut self, far: i64) {
+        let off = self.target().saturating_sub(self.lag);
+        // Shrinking from what underruns have added takes its time.
+        if off > far || off < -far.max(EXTRA_MAX) || (far < JUMP && off < -far) {
+            self.lag = self.target();
+        }
+    }
+
+    fn grow(&mut self, now: Now, late: i64) {
+        if self.late_at.is_none_or(|at| now.since(at) > EPISODE) {
+            self.underruns += 1;
+        }
+        self.late_at = Some(now);
+        self.slack = Least::default();
+        let behind = self.lag - self.drift;
+        if behind + late <= EXTRA_MAX {
+            self.extra = (behind + late + MARGIN).min(EXTRA_MAX);
+            self.lag = self.target();
+        }
+    }
+
+    /// Gives back what nothing has needed for a while.
+    fn shrink(&mut self) {
+        let Some(spare) = self.slack.proven().filter(|_| self.extra > 0) else { return };
+        let enough = self.lag - (spare - MARGIN).max(0) - self.drift;
+        self.extra = self.extra.min(enough.max(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIT: u64 = 20_000;
+
+    /// Feeds units that arrive `early` before they are due, from `from` to `to` seconds.
+    fn feed(schedule: &mut Schedule, (from, to): (u64, u64), early: impl Fn(u64) -> i64) {
+        for at in (from * 1_000_000..to * 1_000_000).step_by(UNIT as usize) {
+            let now = Now((at as i64 - early(at)) as u64);
+            schedule.handle_arrival(now, at as i64, Now(at));
+        }
+    }
+
+    #[test]
+    fn units_in_time_are_played_when_they_are_due() {
+        let mut schedule = Schedule::default();
+        feed(&mut schedule, (1, 20), |_| 100_000);
+        assert_eq!((schedule.lag(Now(20_000_000)), schedule.underruns()), (0, 0));
+    }
+
+    #[test]
+    fn a_burst_of_jitter_is_forgotten_within_20_s_at_2_percent() {
+        let mut schedule = Schedule::default();
+        feed(&mut schedule, (1, 5), |_| 100_000);
+        // For one second, units are up to 300 ms late.
+        feed(&mut schedule, (5, 6), |at| if at % 200_000 < 100_000 { -300_000 } else { -100_000 });
+        let grown = schedule.lag(Now(6_000_000));
+        assert_eq!((grown, schedule.underruns()), (320_000, 1));
+        let mut last = grown;
+        for second in 6..26 {
+            feed(&mut schedule, (second, second + 1), |_| 100_000);
+            let lag = schedule.lag(Now((second + 1) * 1_000_000 - 100_000));
+            assert!(last - lag <= 22_000 && lag <= last, "{last} to {lag}");
+            last = lag;
+        }
+        assert!(last < NEAR, "{last}");
+        assert_eq!(schedule.underruns(), 1);
+    }
+
+    #[test]
+    fn it_keeps_what_jitter_needs() {
+        let mut schedule = Schedule::default();
+        let jitter = |at: u64| if at.is_multiple_of(1_000_000) { -50_000 } else { 100_000 };
+        feed(&mut schedule, (1, 40), jitter);
+        assert_eq!((schedule.lag(Now(40_000_000)), schedule.underruns()), (70_000, 1));
+    }
+
+    #[test]
+    fn a_clock_that_runs_slower_is_followed() {
+        let mut schedule = Schedule::default();
+        for at in (1_000_000..61_000_000_u64).step_by(UNIT as usize) {
+            // 1000 ppm.
+            let due = Now(at + at / 1_000);
+            schedule.handle_arrival(Now(due.0 - 100_000), at as i64, due);
+        }
+        let lag = schedule.lag(Now(61_000_000));
+        assert!((56_000..=61_000).contains(&lag), "{lag}");
+        assert_eq!(schedule.underruns(), 0);
+    }
+
+    #[test]
+    fn a_source_that_stood_still_goes_on_at_once_and_without_an_underrun() {
+        let mut schedule = Schedule::default();
+        feed(&mut schedule, (1, 5), |_| 100_000);
+        for at in (5_000_000..6_000_000_u64).step_by(UNIT as usize) {
+            let due = Now(at + 3_000_000);
+            schedule.handle_arrival(Now(due.0 - 100_000), at as i64, due);
+        }
+        assert_eq!((schedule.lag(Now(9_000_000)), schedule.underruns()), (3_000_000, 0));
+    }
+
+    #[test]
+    fn what_comes_far_too_late_does_not_hold_up_the_rest() {
+        let mut schedule = Schedule::default();
+        feed(&mut schedule, (1, 5), |_| 100_000);
+        feed(&mut schedule, (5, 6), |_| -2_500_000);
+        assert_eq!((schedule.lag(Now(8_500_000)), schedule.underruns()), (0, 1));
+    }
+
+    #[test]
+    fn a_joiner_is_level_as_soon_as_the_clock_is_known() {
+        let mut schedule = Schedule::default();
+        // The first unit seems due a second later than it is.
+        schedule.handle_arrival(Now(1_000_000), 2_000_000, Now(2_000_000));
+        schedule.handle_arrival(Now(1_010_000), 2_040_000, Now(1_040_000));
+        assert_eq!(schedule.lag(Now(1_020_000)), -1_000_000);
+    }
+}
