@@ -17,6 +17,8 @@ const BANNED_MAX: usize = 256;
 const RETRY: Duration = Duration::from_millis(500);
 /// Longest such time.
 const RETRY_MAX: Duration = Duration::from_secs(15);
+/// Failures behind which a peer that the user named is dialled like any other, when there is need of it.
+const INSISTENCE: u32 = 4;
 /// Time for which a peer that sent forgeries is shunned.
 const BAN: Duration = Duration::from_secs(60);
 /// Time that a node without need leaves to the other side to dial: two nodes that find each other do not both dial.
@@ -130,8 +132,8 @@ impl Members {
         candidate.dial_at = if learned { now } else { now.after(wait) };
     }
 
-    /// Takes a greeting that was accepted: failures of the past are forgiven.
-    pub(crate) fn handle_greeted(&mut self, peer: PeerId) {
+    /// Takes note of a session that lasted: failures of the past are forgiven.
+    pub(crate) fn handle_settled(&mut self, peer: PeerId) {
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.failures = 0;
         }
@@ -212,10 +214,11 @@ impl Members {
         ready.min()
     }
 
-    /// Returns whether a user-named peer waits to be dialled, however many sessions there are.
-    pub(crate) fn has_manual_idle(&self) -> bool {
-        let mut named = self.manual.iter().filter_map(|peer| self.candidates.get(peer));
-        named.any(Candidate::may_be_dialled)
+    /// Returns when a user-named peer is to be dialled, however many sessions there are.
+    pub(crate) fn next_named(&self) -> Option<Now> {
+        let named = self.manual.iter().filter_map(|peer| self.candidates.get(peer));
+        let insists = named.filter(|candidate| candidate.may_be_dialled() && candidate.failures < INSISTENCE);
+        insists.map(|candidate| candidate.dial_at).min()
     }
 }
 
@@ -273,15 +276,15 @@ mod tests {
     fn attempts_are_counted_while_they_run() {
         let mut members = members();
         members.handle_sighting(Now(0), Sighting { manual: true, ..sighted(&[1]) }, 0, false);
-        assert!(members.dialing() == 0 && members.has_manual_idle());
+        assert!(members.dialing() == 0 && members.next_named().is_some());
         assert_eq!(dialled(&mut members, Now(0)), Some(1));
-        assert!(members.dialing() == 1 && !members.has_manual_idle());
+        assert!(members.dialing() == 1 && members.next_named().is_none());
         members.handle_gone(Now(0), PEER);
-        assert!(members.dialing() == 0 && members.has_manual_idle());
+        assert!(members.dialing() == 0 && members.next_named().is_some());
         assert!(members.dial_at_once(PEER).is_some());
         assert_eq!(members.dialing(), 1);
         members.handle_connected(PEER);
-        assert!(members.dialing() == 0 && !members.has_manual_idle());
+        assert!(members.dialing() == 0 && members.next_named().is_none());
     }
 
     #[test]

@@ -209,6 +209,19 @@ fn more_viewers_than_sessions_are_all_served() {
     }
 }
 
+#[test]
+fn who_knows_a_full_publisher_alone_is_introduced_to_others_and_served() {
+    let lonely = HostConfig { discovery: false, peers: vec![PUBLISHER], ..HostConfig::default() };
+    let publisher = HostConfig { peers: Vec::new(), ..lonely.clone() };
+    let scenario = Scenario { host: lonely, publisher: Some(publisher), ..Scenario::new(29, 80) };
+    let report = run(&scenario);
+    assert_complete(&report);
+    assert!(report.viewers().all(|viewer| viewer.joined.is_some_and(|after| after < S)), "{report}");
+    assert!(report.viewers().all(|viewer| viewer.stats.neighbours >= 4), "{report}");
+    // Nobody goes on knocking: sessions take three packets of 1,200 bytes to begin.
+    assert!(report.fairness().max < 5.0, "{:?}", report.fairness());
+}
+
 fn besieged(seed: u64, script: Script) -> Scenario {
     Scenario { hostile: vec![script], duration: S * 12, ..Scenario::new(seed, 5) }
 }

@@ -71,15 +71,20 @@ impl Node {
             session.path != path && session.streams.get(&tag).is_some_and(|remote| remote.unicast)
         };
         if self.sessions.values().filter(served).count() >= places {
-            let (least, most) = RETRY_MS;
-            let retry_after_ms = least + self.rng.next_u32() % (most - least);
-            return self.send_control(path, &Control::Busy { tag, retry_after_ms });
+            return self.send_busy(path, tag);
         }
         let Some(remote) = self.remote_mut(path, tag) else { return };
         remote.handle_subscriber(now, patience_ms, false);
         remote.unicast = true;
         remote.consumes = StripeMask::ALL;
         self.catch_up(now, path, tag, StripeMask::ALL, SubscribeFrom::Block(from));
+    }
+
+    /// Refuses unicast, or ends it.
+    pub(super) fn send_busy(&mut self, path: PathId, tag: StreamTag) {
+        let (least, most) = RETRY_MS;
+        let retry_after_ms = least + self.rng.next_u32() % (most - least);
+        self.send_control(path, &Control::Busy { tag, retry_after_ms });
     }
 
     /// Asks the publisher for all stripes; dials it when there is no session.

@@ -7,15 +7,11 @@ use super::stream::Stream;
 use super::{Action, Known, Node};
 use super::{Announcement, Event, Sighting};
 use crate::catalogue::Catalogue;
-use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
+use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag};
 use crate::seal::{EpochKeys, VerifyError};
 use crate::session::{Remote, Session};
-use crate::wire::{CARRIED_MAX, Control, Hello, INTRODUCED_MAX, Offer, StripeMask, SubscribeFrom, Want};
+use crate::wire::{CARRIED_MAX, Control, Hello, Offer, StripeMask, SubscribeFrom, Want};
 
-/// Stripes a neighbour must have more than another before one is taken from it for the other's sake.
-const FAIRNESS: u32 = 2;
-/// Pushes of one stripe by who relays it, over what they are on average.
-const BRANCHING: usize = 4;
 /// Two nodes that dial each other at once do so within this time; a later second session replaces a lost one.
 const RACE_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 /// Time that a neighbour is given to become useful before its place may be taken.
@@ -36,6 +32,10 @@ impl Node {
         let double = self.sessions.values().find(|session| session.peer == peer).map(|session| session.path);
         let session = Session::new(now, path, peer, remote, datagram_bytes_max);
         let full = self.sessions.len() >= self.sessions_max() && double.is_none() && !self.make_room(now);
+        let stranger = dialed || self.members.is_banned(now, peer) || peer == self.config.peer;
+        if full && !stranger && self.receive_guest(now, path, peer, remote) {
+            return;
+        }
         self.sessions.insert(path, session);
         if full || self.members.is_banned(now, peer) || peer == self.config.peer {
             return self.disconnect(now, path);
@@ -81,6 +81,9 @@ impl Node {
     }
 
     pub(super) fn handle_control(&mut self, now: Now, path: PathId, message: &[u8]) {
+        if self.handle_guest(path, message) {
+            return;
+        }
         let Some(session) = self.sessions.get(&path) else { return };
         let Ok(control) = Control::decode(message) else { return self.disconnect(now, path) };
         if let Control::Hello(hello) = control {
@@ -120,6 +123,10 @@ impl Node {
                 self.check_linger(now, tag);
             }
             Control::Peers(peers) => self.handle_introduction(now, peers),
+            Control::Full(peers) => {
+                self.handle_introduction(now, peers);
+                self.disconnect(now, path);
+            }
         }
     }
 
@@ -130,8 +137,7 @@ impl Node {
             return self.disconnect(now, path);
         }
         session.greeted = true;
-        let peer = session.peer;
-        self.members.handle_greeted(peer);
+        let (peer, remote) = (session.peer, session.remote);
         self.events.push_back(Event::NeighbourUp { peer, path });
         self.witness_neighbours();
         let offers: Vec<_> =
@@ -139,12 +145,11 @@ impl Node {
         for offer in offers.into_iter().take(CARRIED_MAX) {
             self.send_control(path, &Control::Offer(Box::new(offer)));
         }
-        let others = self.sessions.values().filter(|other| other.greeted && other.path != path);
-        let peers: Vec<_> =
-            others.filter_map(|other| Some((other.peer, other.remote?))).take(INTRODUCED_MAX).collect();
-        if !peers.is_empty() {
-            self.send_control(path, &Control::Peers(peers));
+        let others = self.introductions(path, peer);
+        if !others.is_empty() {
+            self.send_control(path, &Control::Peers(others));
         }
+        self.meet(peer, remote);
     }
 
     fn handle_introduction(&mut self, now: Now, peers: Vec<(PeerId, SocketAddr)>) {
@@ -290,62 +295,6 @@ impl Node {
         if !refused.is_empty() {
             self.send_control(path, &Control::Choke { tag, stripes: refused });
         }
-    }
-
-    /// Gives a neighbour a push of a stripe, if need be at the cost of one that has more than its share.
-    fn admit(&mut self, path: PathId, tag: StreamTag, stripe: Stripe) -> bool {
-        let consumers = |session: &&Session| {
-            let remote = session.streams.get(&tag);
-            remote.is_some_and(|remote| remote.consumes.has(stripe) && !remote.unicast)
-        };
-        let taken: Vec<_> = self.sessions.values().filter(consumers).map(|session| session.path).collect();
-        let share = |path: &PathId| {
-            self.sessions.get(path).and_then(|s| s.streams.get(&tag)).map_or(0, |r| r.consumes.len())
-        };
-        let own = share(&path);
-        let room = taken.len() < self.stripe_places(tag) && self.pushes(tag) < self.pushes_max();
-        if !taken.contains(&path) && !room {
-            let Some(richest) = taken.iter().copied().max_by_key(share) else { return false };
-            if share(&richest) < own + FAIRNESS {
-                return false;
-            }
-            let only = StripeMask::default().with(stripe);
-            self.stop_pushing(richest, tag, only);
-            self.send_control(richest, &Control::Choke { tag, stripes: only });
-        }
-        let Some(remote) = self.remote_mut(path, tag) else { return false };
-        remote.consumes = remote.consumes.with(stripe);
-        true
-    }
-
-    /// Returns how many pushes of one stripe there may be. Who relays branches widely in the few stripes that he has from
-    /// near the publisher, and is a leaf in the others: that keeps the trees flat at the same upload.
-    fn stripe_places(&self, tag: StreamTag) -> usize {
-        let publishes = self.streams.get(&tag).is_some_and(|stream| stream.source.is_some());
-        self.config.pushes_per_stripe_max * if publishes { 1 } else { BRANCHING }
-    }
-
-    /// Returns how many pushes of all stripes there may be.
-    fn pushes_max(&self) -> usize {
-        self.config.pushes_per_stripe_max * usize::from(STRIPES)
-    }
-
-    /// Counts the pushes of all stripes.
-    fn pushes(&self, tag: StreamTag) -> usize {
-        let remotes = self.sessions.values().filter_map(|session| session.streams.get(&tag));
-        remotes.filter(|remote| !remote.unicast).map(|remote| remote.consumes.len() as usize).sum()
-    }
-
-    fn stop_pushing(&mut self, path: PathId, tag: StreamTag, stripes: StripeMask) {
-        let Some(session) = self.sessions.get_mut(&path) else { return };
-        let Some(remote) = session.streams.get_mut(&tag) else { return };
-        remote.consumes = remote.consumes.without(stripes);
-        remote.unicast &= !remote.consumes.is_empty();
-        let Some(stream) = self.streams.get(&tag) else { return };
-        session.outbox.retain_pushed(|parcel| {
-            let header = stream.window.slot(parcel.block).and_then(|slot| slot.header());
-            parcel.tag != tag || header.is_none_or(|header| !stripes.has(header.header().stripe))
-        });
     }
 
     /// Queues what a subscriber has missed so far, oldest first.

@@ -1,8 +1,10 @@
 //! The node: owns sessions, streams and windows, and routes every input to them.
 
+mod admission;
 mod delivery;
 mod greet;
 mod input;
+mod lobby;
 mod multicast;
 mod output;
 mod publish;
@@ -29,6 +31,7 @@ pub use output::{Action, Announcement, Batch, Event, GapCause};
 
 pub use crate::health::CloseCause;
 
+use self::lobby::Lobby;
 use self::multicast::MulticastPath;
 use self::stream::Stream;
 use self::watch::Watch;
@@ -48,6 +51,9 @@ use crate::wire::{DATAGRAM_BYTES_MAX, Offer};
 
 /// Time in which a neighbour has to greet.
 const GREETING_MAX: Duration = Duration::from_secs(3);
+
+/// Time between two neighbours of no use whose places are given to others.
+const ROOM_PERIOD: Duration = Duration::from_millis(250);
 
 /// What a node is told once, at its making.
 #[derive(Clone, Debug)]
@@ -107,6 +113,7 @@ pub struct Node {
     wall: (Now, WallClock),
     members: Members,
     sessions: BTreeMap<PathId, Session>,
+    lobby: Lobby,
     streams: BTreeMap<StreamTag, Stream>,
     /// Publications, and subscriptions that have their stream.
     handles: BTreeMap<StreamHandle, StreamTag>,
@@ -124,6 +131,8 @@ pub struct Node {
     attempted: u32,
     unreached: Unreached,
     network: Option<bool>,
+    /// When a place may next be made for a neighbour that may be of more use.
+    room_at: Now,
     /// Time of the last input.
     now: Now,
     ready: VecDeque<PathId>,
@@ -140,6 +149,7 @@ impl Node {
             members: Members::new(config.peer),
             config,
             sessions: BTreeMap::new(),
+            lobby: Lobby::default(),
             streams: BTreeMap::new(),
             handles: BTreeMap::new(),
             watches: BTreeMap::new(),
@@ -152,6 +162,7 @@ impl Node {
             attempted: 0,
             unreached: Unreached::NobodyFound,
             network: None,
+            room_at: now,
             now,
             ready: VecDeque::new(),
             actions: VecDeque::new(),
@@ -227,7 +238,15 @@ impl Node {
         let pins = self.watches.values().filter_map(|watch| watch.pin_at);
         let greetings = self.sessions.values().filter(|s| !s.greeted).map(|s| s.opened.after(GREETING_MAX));
         let dialing = self.wants_peers().then(|| self.members.next_timeout(self.is_hungry())).flatten();
-        streams.chain(paced).chain(pins).chain(greetings).chain(dialing).chain(self.judge_timeout()).min()
+        let dialing = dialing.into_iter().chain(self.members.next_named());
+        streams
+            .chain(paced)
+            .chain(pins)
+            .chain(greetings)
+            .chain(self.lobby.next_timeout())
+            .chain(dialing)
+            .chain(self.judge_timeout())
+            .min()
     }
 
     /// Returns the counters of a publication or subscription; of one that is over, its last ones, while it is among the
@@ -341,17 +360,22 @@ impl Node {
         let silent = self.sessions.values().filter(|s| !s.greeted && now >= s.opened.after(GREETING_MAX));
         let silent: Vec<_> = silent.map(|session| session.path).collect();
         silent.into_iter().for_each(|path| self.disconnect(now, path));
+        self.dismiss_guests(now);
         self.dial(now);
     }
 
     fn dial(&mut self, now: Now) {
-        if self.is_hungry()
-            && !self.wants_peers()
-            && self.members.next_timeout(true).is_some_and(|at| at <= now)
-        {
-            self.make_room(now);
+        if self.room_at <= now && self.is_hungry() && !self.wants_peers() {
+            self.room_at = now.after(ROOM_PERIOD);
+            if self.members.next_timeout(true).is_some_and(|at| at <= now) {
+                self.make_room(now);
+            }
         }
-        while self.wants_peers() {
+        loop {
+            let named = self.members.next_named().is_some_and(|at| at <= now);
+            if !self.wants_peers() && !named {
+                return;
+            }
             let wanted: Vec<_> =
                 self.watches.values().map(|watch| watch.subscription.name.as_str()).collect();
             let hungry = self.is_hungry();
@@ -374,7 +398,7 @@ impl Node {
     fn wants_peers(&self) -> bool {
         let places = self.config.neighbours_max;
         let wanted = if self.is_hungry() { places.div_ceil(2) } else { places * 3 / 8 };
-        self.sessions.len() + self.members.dialing() < wanted.max(1) || self.members.has_manual_idle()
+        self.sessions.len() + self.members.dialing() < wanted.max(1)
     }
 
     fn stream_timeout(&self, stream: &Stream) -> Option<Now> {

@@ -73,6 +73,8 @@ pub(super) struct Source {
     beacon_at: Now,
     beacon_sent: Now,
     pub(super) nonces: Vec<u64>,
+    /// Those of the newest beacon: the next one names them too, since a packet may be lost.
+    pub(super) answered: Vec<u64>,
     /// When the last access unit came.
     unit_at: Now,
     /// When the word that the source pauses is repeated.
@@ -170,6 +172,9 @@ impl Source {
     fn beacon(&mut self, now: Now, wall: WallClock) -> Beacon {
         self.beacon_sent = now;
         self.beacon_at = now.after(BEACON_PERIOD);
+        let mut nonces = std::mem::take(&mut self.nonces);
+        let before = std::mem::replace(&mut self.answered, nonces.clone());
+        nonces.extend(before.into_iter().take(NONCES_MAX - nonces.len().min(NONCES_MAX)));
         Beacon {
             epoch: self.sealer.keys().epoch(),
             at: now.since(self.began),
@@ -178,7 +183,7 @@ impl Source {
             multicast: self.is_multicast(),
             blocks: self.blocks,
             random_access: self.random_access,
-            nonces: std::mem::take(&mut self.nonces),
+            nonces,
         }
     }
 }
@@ -231,6 +236,7 @@ impl Node {
             beacon_at: now,
             beacon_sent: now,
             nonces: Vec::new(),
+            answered: Vec::new(),
             unit_at: now,
             pause_again: None,
             audience: Audience::default(),

@@ -24,6 +24,7 @@ mod kind {
     pub(super) const RESUME: u8 = 10;
     pub(super) const UNICAST: u8 = 11;
     pub(super) const BUSY: u8 = 12;
+    pub(super) const FULL: u8 = 13;
 }
 
 /// A set of stripes.
@@ -152,6 +153,8 @@ pub enum Control {
     },
     /// Introduces peers of the group.
     Peers(Vec<(PeerId, SocketAddr)>),
+    /// Says that the sender has no place for a session, and introduces peers that may have one.
+    Full(Vec<(PeerId, SocketAddr)>),
     /// Says that the sender has all it wants of a stream that ended.
     Finished {
         /// The stream.
@@ -204,13 +207,8 @@ impl Control {
                 put_tagged(&mut out, kind::BUSY, *tag);
                 put_varint(&mut out, u64::from(*retry_after_ms));
             }
-            Self::Peers(peers) => {
-                out.push(kind::PEERS);
-                peers
-                    .iter()
-                    .take(INTRODUCED_MAX)
-                    .for_each(|(peer, address)| put_peer(&mut out, *peer, *address));
-            }
+            Self::Peers(peers) => put_peers(&mut out, kind::PEERS, peers),
+            Self::Full(peers) => put_peers(&mut out, kind::FULL, peers),
         }
         out
     }
@@ -226,6 +224,7 @@ impl Control {
             kind::HELLO => Self::Hello(Hello { group: GroupId(reader.array()?), proof: reader.array()? }),
             kind::OFFER => Self::Offer(Box::new(Offer::decode(&mut reader)?)),
             kind::PEERS => Self::Peers(decode_peers(&mut reader)?),
+            kind::FULL => Self::Full(decode_peers(&mut reader)?),
             _ => decode_tagged(kind, StreamTag(reader.array()?), &mut reader)?,
         };
         reader.end()?;
@@ -273,10 +272,13 @@ fn put_stripes(out: &mut Vec<u8>, kind: u8, tag: StreamTag, stripes: StripeMask)
     out.push(stripes.0);
 }
 
-fn put_peer(out: &mut Vec<u8>, peer: PeerId, address: SocketAddr) {
-    out.extend_from_slice(&peer.0);
-    put_address(out, address.ip());
-    out.extend_from_slice(&address.port().to_be_bytes());
+fn put_peers(out: &mut Vec<u8>, kind: u8, peers: &[(PeerId, SocketAddr)]) {
+    out.push(kind);
+    for (peer, address) in peers.iter().take(INTRODUCED_MAX) {
+        out.extend_from_slice(&peer.0);
+        put_address(out, address.ip());
+        out.extend_from_slice(&address.port().to_be_bytes());
+    }
 }
 
 fn decode_peers(reader: &mut Reader<'_>) -> Result<Vec<(PeerId, SocketAddr)>, DecodeError> {

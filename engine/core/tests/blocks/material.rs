@@ -163,7 +163,7 @@ pub(crate) fn control() -> impl Strategy<Value = Control> {
         Just(SubscribeFrom::RandomAccess),
         (0..VARINT_MAX).prop_map(|block| SubscribeFrom::Block(BlockId(block)))
     ];
-    let peer = (any::<[u8; 32]>().prop_map(PeerId), address());
+    let peers = || vec((any::<[u8; 32]>().prop_map(PeerId), address()), 0..=INTRODUCED_MAX);
     prop_oneof![
         (any::<[u8; 16]>(), any::<[u8; 32]>())
             .prop_map(|(group, proof)| Control::Hello(Hello { group: GroupId(group), proof })),
@@ -173,7 +173,8 @@ pub(crate) fn control() -> impl Strategy<Value = Control> {
         }),
         (tag(), stripes.clone()).prop_map(|(tag, stripes)| Control::Unsubscribe { tag, stripes }),
         (tag(), stripes).prop_map(|(tag, stripes)| Control::Choke { tag, stripes }),
-        vec(peer, 0..=INTRODUCED_MAX).prop_map(Control::Peers),
+        peers().prop_map(Control::Peers),
+        peers().prop_map(Control::Full),
         tag().prop_map(|tag| Control::Finished { tag }),
         tag().prop_map(|tag| Control::Park { tag }),
         (tag(), 0..VARINT_MAX).prop_map(|(tag, from)| Control::Resume { tag, from: BlockId(from) }),

@@ -1,0 +1,69 @@
+//! Admission: to whom this node pushes which stripes.
+
+use super::Node;
+use crate::ids::{PathId, STRIPES, StreamTag, Stripe};
+use crate::session::Session;
+use crate::wire::{Control, StripeMask};
+
+/// Stripes a neighbour must have more than another before one is taken from it for the other's sake.
+const FAIRNESS: u32 = 2;
+/// Pushes of one stripe by who relays it, over what they are on average.
+const BRANCHING: usize = 4;
+
+impl Node {
+    /// Gives a neighbour a push of a stripe, if need be at the cost of one that has more than its share.
+    pub(super) fn admit(&mut self, path: PathId, tag: StreamTag, stripe: Stripe) -> bool {
+        let consumers = |session: &&Session| {
+            let remote = session.streams.get(&tag);
+            remote.is_some_and(|remote| remote.consumes.has(stripe) && !remote.unicast)
+        };
+        let taken: Vec<_> = self.sessions.values().filter(consumers).map(|session| session.path).collect();
+        let share = |path: &PathId| {
+            self.sessions.get(path).and_then(|s| s.streams.get(&tag)).map_or(0, |r| r.consumes.len())
+        };
+        let own = share(&path);
+        let room = taken.len() < self.stripe_places(tag) && self.pushes(tag) < self.pushes_max();
+        if !taken.contains(&path) && !room {
+            let Some(richest) = taken.iter().copied().max_by_key(share) else { return false };
+            if share(&richest) < own + FAIRNESS {
+                return false;
+            }
+            let only = StripeMask::default().with(stripe);
+            self.stop_pushing(richest, tag, only);
+            self.send_control(richest, &Control::Choke { tag, stripes: only });
+        }
+        let Some(remote) = self.remote_mut(path, tag) else { return false };
+        remote.consumes = remote.consumes.with(stripe);
+        true
+    }
+
+    /// Returns how many pushes of one stripe there may be. Who relays branches widely in the few stripes that he has from
+    /// near the publisher, and is a leaf in the others: that keeps the trees flat at the same upload.
+    fn stripe_places(&self, tag: StreamTag) -> usize {
+        let publishes = self.streams.get(&tag).is_some_and(|stream| stream.source.is_some());
+        self.config.pushes_per_stripe_max * if publishes { 1 } else { BRANCHING }
+    }
+
+    /// Returns how many pushes of all stripes there may be.
+    fn pushes_max(&self) -> usize {
+        self.config.pushes_per_stripe_max * usize::from(STRIPES)
+    }
+
+    /// Counts the pushes of all stripes.
+    fn pushes(&self, tag: StreamTag) -> usize {
+        let remotes = self.sessions.values().filter_map(|session| session.streams.get(&tag));
+        remotes.filter(|remote| !remote.unicast).map(|remote| remote.consumes.len() as usize).sum()
+    }
+
+    pub(super) fn stop_pushing(&mut self, path: PathId, tag: StreamTag, stripes: StripeMask) {
+        let Some(session) = self.sessions.get_mut(&path) else { return };
+        let Some(remote) = session.streams.get_mut(&tag) else { return };
+        remote.consumes = remote.consumes.without(stripes);
+        remote.unicast &= !remote.consumes.is_empty();
+        let Some(stream) = self.streams.get(&tag) else { return };
+        session.outbox.retain_pushed(|parcel| {
+            let header = stream.window.slot(parcel.block).and_then(|slot| slot.header());
+            parcel.tag != tag || header.is_none_or(|header| !stripes.has(header.header().stripe))
+        });
+    }
+}
