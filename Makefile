@@ -9,7 +9,7 @@ help:
 	@echo 'make demo    publish the sample clip and watch it with three viewers, 20 s'
 	@echo 'make test    everything that must hold; .ci/run is the same'
 	@echo 'make lab     full tables of the LAN lab (root)'
-	@echo 'make bench   criterion benches of every stage of the path'
+	@echo 'make bench   criterion benches of every stage of the path, and a table of them'
 	@echo 'make fuzz    every fuzz target for SECONDS=60 each'
 	@echo 'make soak    endurance on the LAN lab for MINUTES=30 (root)'
 	@echo 'make build   the release binary, target/release/swarmcast'
@@ -31,7 +31,8 @@ lab: build
 	@.ci/lab
 
 bench: setup
-	@cargo bench --locked -p swarmcast-benches
+	@. .ci/env && cargo bench --locked -p swarmcast-benches --benches && \
+		cargo run --release --locked --quiet -p swarmcast-benches -- "$$CARGO_TARGET_DIR/criterion"
 
 fuzz:
 	@.ci/fuzz $(SECONDS)

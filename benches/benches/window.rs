@@ -1,21 +1,25 @@
-//! Isolates the window: verified fragments in, word and holes kept, oldest out. No crypto, since everything is verified
-//! before, but for what parity gives back: that is hashed.
+//! Isolates the window: verified fragments in, word and holes kept, oldest out; and the have-map, its state to a
+//! datagram and back, 40 ms apart at its most frequent. No crypto, since everything is verified before, but for what
+//! parity gives back: that is hashed.
+//!
+//! Sizes: a block of 40 shards, 1 and 3 of them lost; holes of 1,000 blocks, a have-map of 400. Bytes are those of
+//! the shards, and of the have-map's datagram.
 
+use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{BatchSize, Throughput};
+use criterion::{BatchSize, Criterion, Throughput};
 use swarmcast_benches::{PICTURE_SHARDS, block, criterion, header, sealer};
 use swarmcast_core::ids::{BlockId, Now};
 use swarmcast_core::window::Window;
-use swarmcast_core::wire::SHARD_PLAIN_BYTES;
+use swarmcast_core::wire::{Datagram, HaveMap, SHARD_BYTES, SHARD_PLAIN_BYTES};
 
-fn main() {
-    let mut criterion = criterion();
+fn hold(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("window");
     let sealer = sealer();
     let empty = || Window::new(BlockId(0), 64 << 20, Duration::from_secs(8));
     let sealed = block(&sealer, 0, PICTURE_SHARDS);
-    group.throughput(Throughput::Elements(PICTURE_SHARDS as u64));
+    group.throughput(Throughput::Bytes((PICTURE_SHARDS * SHARD_BYTES) as u64));
     group.bench_function("insert_block_of_40", |bencher| {
         bencher.iter_batched(
             || (empty(), sealed.clone()),
@@ -54,5 +58,40 @@ fn main() {
         bencher.iter(|| holey.holes(BlockId(0)).map(|(block, _)| block.0).sum::<u64>());
     });
     group.finish();
+}
+
+fn have_map(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("window/have_map");
+    let sealer = sealer();
+    let mut window = Window::new(BlockId(0), 64 << 20, Duration::from_secs(8));
+    for number in 0..400 {
+        let sealed = block(&sealer, number, if number % 2 == 0 { 1 } else { 3 });
+        window.insert_header(Now(0), sealed.header);
+        let kept = if number % 7 == 5 { 1 } else { 3 };
+        for fragment in sealed.fragments.into_iter().take(kept) {
+            window.insert_fragment(Now(0), fragment);
+        }
+    }
+    let mut map = HaveMap::default();
+    window.describe(&mut map);
+    let tag = sealer.keys().tag();
+    let datagram = Datagram::encode_have(tag, &map);
+    group.throughput(Throughput::Bytes(datagram.len() as u64));
+    group.bench_function("describe_400_blocks", |bencher| {
+        bencher.iter(|| {
+            let mut map = HaveMap::default();
+            window.describe(&mut map);
+            map
+        });
+    });
+    group.bench_function("encode", |bencher| bencher.iter(|| Datagram::encode_have(tag, black_box(&map))));
+    group.bench_function("decode", |bencher| bencher.iter(|| Datagram::decode(black_box(&datagram))));
+    group.finish();
+}
+
+fn main() {
+    let mut criterion = criterion();
+    hold(&mut criterion);
+    have_map(&mut criterion);
     criterion.final_summary();
 }

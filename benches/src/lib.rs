@@ -1,9 +1,12 @@
-//! Criterion benches, one file per stage of the path: cut, seal, parse, verify header, verify shard, window, have-map,
-//! open; node, which is all of them together, for two and (`node_simulated`) for a hundred; `multicast_loopback`, which
-//! is the sockets alone, and `mesh_loopback`, which is nine whole nodes; media, which is ffmpeg's side. Each file says
-//! what it isolates.
+//! Criterion benches, one file per stage of the path: fragment, seal, verify, parity, window, schedule, reassemble;
+//! node, which is all of them together, for two and (`node_simulated`) for a hundred; `multicast_loopback`, with the
+//! sockets, and `mesh_loopback`, which is nine whole nodes; media, which is ffmpeg's side. Each file says what it
+//! isolates.
 //!
-//! `cargo bench -p swarmcast-benches` runs them all, about two minutes; `--bench verify_shard` runs one.
+//! `make bench` runs them all, about five minutes, and prints a table; `cargo bench -p swarmcast-benches --bench
+//! verify` runs one. `docs/performance.md` explains the table.
+
+pub mod nodes;
 
 use std::time::Duration;
 
@@ -20,6 +23,10 @@ pub const EPOCH: Epoch = Epoch(1_795_000_000_000);
 
 /// Shards of a mean picture of an 8 Mbit/s stream of 25 pictures a second.
 pub const PICTURE_SHARDS: usize = 40;
+
+/// Access units of an 8 Mbit/s stream: a unit of sound, a mean and a key picture.
+pub const UNITS: [(&str, usize); 3] =
+    [("sound_160", 160), ("picture_40k", 40_000), ("key_picture_280k", 280_000)];
 
 /// Makes a runner whose benches take about a second each; the command line may say otherwise.
 pub fn criterion() -> Criterion {

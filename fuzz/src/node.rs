@@ -121,10 +121,8 @@ impl World {
     fn carry_all(&mut self) {
         while self.flying.iter().any(|flying| !flying.is_empty()) {
             for to in [PUBLISHER, VIEWER] {
-                for datagram in std::mem::take(&mut self.flying[to]) {
-                    let path = self.link;
-                    self.handle(to, Input::Datagram { path, datagram });
-                }
+                let (path, datagrams) = (self.link, std::mem::take(&mut self.flying[to]));
+                self.handle(to, Input::Run { path, from: None, datagrams });
             }
             self.settle();
         }
@@ -209,8 +207,7 @@ impl World {
                 0 => self.handle(to, Input::Datagram { path, datagram }),
                 2 => {}
                 4 => {
-                    self.handle(to, Input::Datagram { path, datagram });
-                    self.handle(to, Input::Datagram { path, datagram: altered });
+                    self.handle(to, Input::Run { path, from: None, datagrams: vec![datagram, altered] });
                 }
                 _ => {
                     let mut altered = altered.to_vec();

@@ -19,9 +19,9 @@ const HASH_BYTES: usize = 32;
 /// The key of the unkeyed mode (BLAKE3, table 1): that of SHA-256.
 const IV: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-/// Flags of a chunk's blocks (BLAKE3, table 3).
-const CHUNK_START: u8 = 1;
-const CHUNK_END: u8 = 1 << 1;
+/// Flags of the first and last block of a leaf of the tree, and of its root (BLAKE3, table 3).
+const START: u8 = 1;
+const END: u8 = 1 << 1;
 const ROOT: u8 = 1 << 3;
 
 /// A datagram, with the hash of its shard when it is a fragment that was hashed beside others.
@@ -99,7 +99,7 @@ pub fn leaves<'a>(shards: impl IntoIterator<Item = &'a [u8]>, out: &mut Vec<Leaf
 
 fn hash_full(platform: Platform, shards: &[&[u8; SHARD_BYTES]], out: &mut Vec<Leaf>) {
     let mut hashes = [0; LANES_MAX * HASH_BYTES];
-    platform.hash_many(shards, &IV, 0, IncrementCounter::No, 0, CHUNK_START, CHUNK_END | ROOT, &mut hashes);
+    platform.hash_many(shards, &IV, 0, IncrementCounter::No, 0, START, END | ROOT, &mut hashes);
     out.extend(hashes.as_chunks().0.iter().take(shards.len()).map(shorten));
 }
 

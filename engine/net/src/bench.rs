@@ -33,22 +33,24 @@ impl MulticastPair {
         Ok(Self { sender: (sender, path), receiver })
     }
 
-    /// Carries datagrams across, at most as many as the sockets' buffers hold, and returns how many bytes arrived;
-    /// those that the system dropped are not waited for.
-    pub async fn carry(&mut self, datagrams: &[Bytes]) -> usize {
+    /// Carries datagrams across, at most as many as the sockets' buffers hold, and returns those that arrived; what the
+    /// system dropped is not waited for.
+    pub async fn carry(&mut self, mut datagrams: Vec<Bytes>) -> Vec<Bytes> {
         let (multicast, path) = &mut self.sender;
-        multicast.send(*path, &mut datagrams.to_vec());
+        let sent = datagrams.len() as u64;
+        multicast.send(*path, &mut datagrams);
         while multicast.credit(*path) == Some(0) {
             multicast.next().await;
         }
-        let (mut bytes, mut count) = (0, 0);
-        while count < datagrams.len() as u64 {
+        let mut arrived = Vec::with_capacity(sent as usize);
+        let mut count = 0;
+        while count < sent {
             if let MulticastEvent::Received { datagrams, overflow, .. } = self.receiver.next().await {
-                bytes += datagrams.iter().map(|(_, datagram)| datagram.len()).sum::<usize>();
                 count += datagrams.len() as u64 + overflow;
+                arrived.extend(datagrams.into_iter().map(|(_, datagram)| datagram));
             }
         }
-        bytes
+        arrived
     }
 }
 

@@ -90,3 +90,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_fuzzed_is_decoded_or_refused() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/parameters");
+    let cases = std::fs::read_dir(corpus).unwrap().map(|case| std::fs::read(case.unwrap().path()).unwrap());
+    let decoded: Vec<_> = cases.map(|case| CodecParameters::decode(&case)).collect();
+    assert!(decoded.len() >= 8 && decoded.iter().flatten().count() >= 2, "{decoded:?}");
+    for parameters in decoded.into_iter().flatten() {
+        assert_eq!(CodecParameters::decode(&parameters.encode().unwrap()), Ok(parameters));
+    }
+}

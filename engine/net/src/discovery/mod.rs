@@ -1,5 +1,6 @@
 //! Discovery: every node announces a DNS-SD record on all interfaces and listens for those of others.
 
+mod answer;
 mod question;
 
 use std::collections::BTreeMap;

@@ -8,13 +8,13 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, QTYPE, Question, TYPE};
 use socket2::{Domain, Protocol, Socket, Type};
-use swarmcast_core::discovery::{LanNode, decode};
+use swarmcast_core::discovery::LanNode;
 use tokio::net::UdpSocket;
 
 use super::SERVICE;
+use super::answer;
 use crate::PEER_ADDRESSES_MAX;
 use crate::interfaces::{is_dialable, local_addresses};
 
@@ -110,29 +110,6 @@ fn question() -> Option<Vec<u8>> {
     packet.build_bytes_vec().ok()
 }
 
-/// Reads one answer: the first service in it, with the addresses that stand beside it. A node answers for itself
-/// alone, so an answer that names several services is not one of ours.
-fn read(answer: &[u8]) -> Option<LanNode> {
-    let packet = Packet::parse(answer).ok()?;
-    let (mut text, mut port, mut addresses) = (None, None, Vec::new());
-    for record in packet.answers.iter().chain(&packet.additional_records) {
-        match &record.rdata {
-            RData::TXT(txt) if is_ours(&record.name) => text = Some(txt),
-            RData::SRV(srv) if is_ours(&record.name) => port = Some(srv.port),
-            RData::A(a) => addresses.push(IpAddr::V4(Ipv4Addr::from(a.address))),
-            RData::AAAA(a) => addresses.push(IpAddr::V6(Ipv6Addr::from(a.address))),
-            _ => {}
-        }
-    }
-    let (text, port) = (text?, port?);
-    let dialable = addresses.into_iter().filter(|ip| is_dialable(*ip)).take(PEER_ADDRESSES_MAX);
-    let value_of = |key: &str| {
-        let (_, value) = text.iter_raw().find(|(k, _)| *k == key.as_bytes())?;
-        String::from_utf8(value?.to_vec()).ok()
-    };
-    decode(value_of, dialable.map(|ip| SocketAddr::new(ip, port)).collect())
-}
-
-fn is_ours(name: &Name<'_>) -> bool {
-    name.to_string().to_ascii_lowercase().ends_with(SERVICE.trim_end_matches('.'))
+fn read(message: &[u8]) -> Option<LanNode> {
+    answer::read(message, SERVICE, PEER_ADDRESSES_MAX, is_dialable)
 }
