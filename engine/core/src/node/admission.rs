@@ -37,8 +37,8 @@ impl Node {
         true
     }
 
-    /// Returns how many pushes of one stripe there may be. Who relays branches widely in the few stripes that he has from
-    /// near the publisher, and is a leaf in the others: that keeps the trees flat at the same upload.
+    /// Returns how many pushes of one stripe there may be. Who relays branches widely in the few stripes that he has
+    /// from near the publisher, and is a leaf in the others: that keeps the trees flat at the same upload.
     fn stripe_places(&self, tag: StreamTag) -> usize {
         let publishes = self.streams.get(&tag).is_some_and(|stream| stream.source.is_some());
         self.config.pushes_per_stripe_max * if publishes { 1 } else { BRANCHING }

@@ -21,10 +21,11 @@ const HAVE_PERIOD_MIN: Duration = Duration::from_millis(20);
 /// Time between two to or from the publisher while multicast delivers: it has all, and its beacons tell how much. From
 /// one viewer to the other it is [`HAVE_PERIOD_MAX`] then: who misses something presumes that the others have it.
 const HAVE_PERIOD_MULTICAST: Duration = Duration::from_secs(1);
-/// Part of the time between two have-maps by which one may come sooner, to go out with others: one description serves all.
+/// Part of the time between two have-maps by which one may come sooner, to go out with others: one description serves
+/// all.
 const HAVE_TOGETHER: u32 = 4;
-/// How old a neighbour's newest beacon may be by its own word, which is itself up to a period old, before it gets a newer
-/// one from whoever has it: while all is well a beacon takes the way of the first stripe, and comes once.
+/// How old a neighbour's newest beacon may be by its own word, which is itself up to a period old, before it gets a
+/// newer one from whoever has it: while all is well a beacon takes the way of the first stripe, and comes once.
 const BEACON_LAG_MS: u64 = 1_200;
 /// Age at which a session that ends makes earlier failures forgotten: who is full or sends away does so at once.
 const SETTLED: Duration = Duration::from_secs(5);
