@@ -117,7 +117,7 @@ mod tests {
     fn side_by_side_and_one_by_one_give_the_same_hash() {
         let shard = |n: usize| -> Vec<u8> {
             let bytes = if n % 7 == 5 { 16 + n } else { SHARD_BYTES };
-            (0..bytes).map(|at| (at * (n + 3) >> 2) as u8).collect()
+            (0..bytes).map(|at| ((at * (n + 3)) >> 2) as u8).collect()
         };
         for count in 0..62 {
             let shards: Vec<_> = (0..count).map(shard).collect();
