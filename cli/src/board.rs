@@ -41,8 +41,11 @@ impl Board {
         let shown = (asked || told.trouble) && !told.status.is_empty();
         let status = shown.then(|| told.status.clone());
         let mut lines: Vec<String> = notice.collect();
-        // An event and the status may say the same.
-        lines.extend(status.filter(|status| !lines.contains(status)));
+        if let Some(status) = status {
+            // An event and the status may say the same, but for the numbers.
+            lines.retain(|line| words(line) != words(&status));
+            lines.push(status);
+        }
         lines
     }
 
@@ -61,6 +64,11 @@ impl Board {
     }
 }
 
+/// Returns the words before the first number.
+fn words(text: &str) -> &str {
+    text.split(|c: char| c.is_ascii_digit()).next().unwrap_or(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,7 +81,12 @@ mod tests {
         assert_eq!(board.lines(true), ["Playing from multicast"]);
         board.notice("The stream is back");
         assert_eq!(board.lines(true), ["The stream is back", "Playing from multicast"]);
-        board.status("The stream is back".to_owned(), true);
-        assert_eq!(board.lines(false), ["The stream is back"], "not said twice");
+        board.notice("The publisher stopped answering 0.8 s ago");
+        board.status("The publisher stopped answering 1.2 s ago; lost 0".to_owned(), true);
+        assert_eq!(
+            board.lines(false),
+            ["The publisher stopped answering 1.2 s ago; lost 0"],
+            "not said twice"
+        );
     }
 }

@@ -24,8 +24,8 @@ const EXAMPLES: &str = "\
 Examples:
   On one host, publish a file over and over:
     swarmcast publish clip.mkv --loop --group lobby --name cam
-  On every other host of the LAN, watch it with mpv, or record ten seconds:
-    swarmcast play cam --group lobby --output - | mpv -
+  On every other host of the LAN, watch it in a window, or record ten seconds:
+    swarmcast play cam --group lobby
     swarmcast play cam --group lobby --output cam.mkv --duration 10
   See what there is:
     swarmcast list

@@ -262,7 +262,9 @@ async fn watch(
         }
     };
     // What is told from here on is read where the picture was.
-    drop(face);
+    if let Some(face) = face {
+        face.close().await;
+    }
     // Only a sink that blocks is still at work by now.
     interrupt.interrupt();
     // A viewer that left by itself, or is still at work, was not told that the subscription is over.

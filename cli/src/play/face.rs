@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use swarmcast::{PlayConfig, Player, Screen, Speaker};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use crate::board::Board;
 use crate::failure::{Exit, Failure};
@@ -22,6 +23,8 @@ mod window;
 
 /// How long after its own end what is on hand may still be played, beyond the playout delay.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
+/// How long closing a window or a sound device may take.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// Longest wait before a viewer that drains looks again whether the user left.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -107,6 +110,13 @@ struct Stage {
     fullscreen: bool,
 }
 
+impl Stage {
+    /// Returns whether there is still somebody to show it to.
+    fn goes_on(&self) -> bool {
+        !self.screen.is_closed() && !self.exited.has_left()
+    }
+}
+
 /// What came of opening it: a warning, when it goes on without sound.
 type Opened = oneshot::Sender<Result<Option<String>, Failure>>;
 
@@ -114,7 +124,9 @@ type Opened = oneshot::Sender<Result<Option<String>, Failure>>;
 pub(super) struct Face {
     exited: Arc<Exited>,
     screen: Screen,
-    _terminal: Option<terminal::Restorer>,
+    terminal: Option<terminal::Restorer>,
+    /// Told when the thread that shows has left.
+    over: oneshot::Receiver<()>,
 }
 
 /// The viewer's hold on what it feeds.
@@ -152,15 +164,16 @@ impl Face {
         let terminal = if kind == Kind::Terminal { Some(take_terminal(reporter.board())?) } else { None };
         let place = terminal.as_ref().map(terminal::Restorer::place);
         let (opened, answer) = oneshot::channel();
-        spawn("show", move || match kind {
-            Kind::Headless => headless::run(&stage, opened),
-            Kind::Window => window::run(&stage, opened),
-            Kind::Loudspeaker => audio::run(&stage, opened),
-            Kind::Terminal => {
-                if let Some(place) = place {
-                    terminal::run(&stage, &place, opened);
-                }
+        let (left, over) = oneshot::channel();
+        spawn("show", move || {
+            match (kind, place) {
+                (Kind::Window, _) => window::run(&stage, opened),
+                (Kind::Loudspeaker, _) => audio::run(&stage, opened),
+                (Kind::Terminal, Some(place)) => terminal::run(&stage, &place, opened),
+                _ => headless::run(&stage, opened),
             }
+            // Nobody waits when the command is over.
+            let _ = left.send(());
         })?;
         let died =
             |_| Failure::new(Exit::Unexpected, "window", "the window's thread died: please report this");
@@ -168,13 +181,21 @@ impl Face {
             reporter.tell(Line::Warning { code: "no-sound", message }, None);
         }
         let drains = (kind != Kind::Headless).then_some(playout_delay + DRAIN_MAX);
-        let face = Self { exited: Arc::clone(&exited), screen: player.screen(), _terminal: terminal };
+        let face = Self { exited: Arc::clone(&exited), screen: player.screen(), terminal, over };
         Ok((face, Feed { player, exited, drains }))
     }
 
     /// Returns what tells that the user left.
     pub(super) fn exited(&self) -> &Exited {
         &self.exited
+    }
+
+    /// Closes it: gives the terminal back, and waits a moment for libraries that are not to be left at work.
+    pub(super) async fn close(mut self) {
+        self.terminal = None;
+        self.exited.leave();
+        // The end of the process goes over a display that does not answer.
+        let _ = timeout(CLOSE_MAX, self.over).await;
     }
 
     /// Returns where pictures come out, and with them how playing goes.

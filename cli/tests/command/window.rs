@@ -182,9 +182,26 @@ fn the_window_shows_each_picture_at_its_time_and_with_its_sound() {
     check_pictures(&watched.pictures);
     check_sync(&watched.flashes, &beeps(&sound, &watched));
     let told = &player.events.last().expect("ended")["player"];
-    assert!(told["pictures_shown"].as_u64() > Some(200), "{told}");
+    assert!(told["pictures_shown"].as_u64() > Some(120), "{told}");
     let within = |name: &str, most: f64| told[name].as_f64().is_some_and(|seconds| seconds.abs() <= most);
     assert!(within("av_offset", 0.06) && within("av_offset_worst", 0.12) && within("delay", 3.0), "{told}");
+}
+
+#[test]
+fn what_a_headless_viewer_would_show_is_measured() {
+    let room = Room::new();
+    let mut publisher = Told::start(&room, &room.publish(&[]));
+    let ticket = ticket(&publisher.expect("started"));
+    let line = room.play(&["--peer", &ticket, "--headless", "--duration", "4", "--playout-delay", "300"]);
+    let mut viewer = Told::start(&room, &line);
+    assert_eq!(viewer.finish(), Some(0));
+    check_schema(&viewer.events);
+    let told = &viewer.events.last().expect("ended")["player"];
+    let counted = ["pictures_shown", "pictures_dropped"].map(|name| told[name].as_u64().expect("a number"));
+    assert!((60..=125).contains(&counted.iter().sum::<u64>()), "{told}");
+    assert_eq!(told["undecodable"], 0);
+    assert!(told["av_offset"].as_f64().is_some_and(|offset| offset.abs() <= 0.06), "{told}");
+    assert!(told["delay"].as_f64().is_some_and(|delay| (0.29..2.0).contains(&delay)), "{told}");
 }
 
 #[test]

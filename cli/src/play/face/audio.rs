@@ -64,7 +64,7 @@ pub(super) fn run(stage: &Stage, opened: Opened) {
         |cause: String| Failure::new(Exit::Media, "no-sound", format!("{cause}; play with --headless"));
     // Nobody waits any more when the user stopped meanwhile.
     let _ = opened.send(device.as_ref().map(|_| None).map_err(|cause| failed(cause.clone())));
-    while device.is_ok() && !stage.screen.is_closed() {
+    while device.is_ok() && stage.goes_on() {
         sleep(LOOK);
     }
 }

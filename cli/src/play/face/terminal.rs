@@ -85,7 +85,7 @@ pub(super) fn run(stage: &Stage, place: &Place, opened: Opened) {
     // Nobody waits any more when the user stopped meanwhile.
     let _ = opened.send(Ok(warning));
     let mut drawn: Option<Instant> = None;
-    while !stage.screen.is_closed() {
+    while stage.goes_on() {
         let picture = stage.screen.next(swarmcast::now());
         if let Some(picture) = picture.filter(|_| drawn.is_none_or(|at| at.elapsed() >= INTERVAL)) {
             drawn = Some(Instant::now());

@@ -67,8 +67,11 @@ pub(super) fn run(stage: &Stage, opened: Opened) {
         said: Vec::new(),
         controls: Controls::default(),
     };
+    if stage.fullscreen {
+        window.fill_screen(true);
+    }
     window.draw();
-    while !stage.screen.is_closed() && !stage.exited.has_left() {
+    while stage.goes_on() {
         window.step(&mut events);
     }
 }
@@ -77,11 +80,8 @@ fn open(stage: &Stage) -> Result<(Sdl, WindowCanvas, EventPump), String> {
     let sdl = sdl2::init()?;
     let video = sdl.video()?;
     let mut builder = video.window(&format!("{} - swarmcast", stage.title), SIZE.0, SIZE.1);
-    builder.position_centered().resizable().allow_highdpi();
-    if stage.fullscreen {
-        builder.fullscreen_desktop();
-    }
-    let window = builder.build().map_err(|error| error.to_string())?;
+    let window = builder.position_centered().resizable().allow_highdpi().build();
+    let window = window.map_err(|error| error.to_string())?;
     let canvas = window.into_canvas().present_vsync().build().map_err(|error| error.to_string())?;
     let events = sdl.event_pump()?;
     Ok((sdl, canvas, events))
@@ -166,8 +166,9 @@ impl Window<'_> {
             Keycode::Up | Keycode::Right => self.turn(VOLUME_STEP),
             Keycode::Down | Keycode::Left => self.turn(-VOLUME_STEP),
             _ if repeat => {}
-            Keycode::Q | Keycode::Escape => self.stage.exited.leave(),
-            Keycode::F | Keycode::F11 => self.toggle_fullscreen(),
+            Keycode::Q => self.stage.exited.leave(),
+            Keycode::F | Keycode::F11 => self.fill_screen(!self.fills_screen()),
+            Keycode::Escape => self.fill_screen(false),
             Keycode::I => self.controls.status = !self.controls.status,
             Keycode::F1 => self.controls.keys = !self.controls.keys,
             Keycode::M => {
@@ -189,14 +190,15 @@ impl Window<'_> {
         }
     }
 
-    fn toggle_fullscreen(&mut self) {
+    fn fills_screen(&self) -> bool {
+        self.canvas.window().fullscreen_state() != FullscreenType::Off
+    }
+
+    fn fill_screen(&mut self, fills: bool) {
         let window = self.canvas.window_mut();
-        let next = match window.fullscreen_state() {
-            FullscreenType::Off => FullscreenType::Desktop,
-            _ => FullscreenType::Off,
-        };
         // A desktop that does not want it leaves the window as it is.
-        let _ = window.set_fullscreen(next);
+        let _ = window.set_fullscreen(if fills { FullscreenType::Desktop } else { FullscreenType::Off });
+        window.subsystem().sdl().mouse().show_cursor(!fills);
     }
 
     /// Copies a picture to the graphics card, which converts it to colours.

@@ -210,3 +210,68 @@ fn resample(kept: &mut Option<resampling::Context>, raw: &frame::Audio) -> Resul
 fn micros(frames: usize) -> i64 {
     frames as i64 * 1_000_000 / i64::from(RATE)
 }
+
+#[cfg(test)]
+mod tests {
+    use swarmcast_core::catalogue::{TimeBase, TrackId, TrackKind};
+
+    use super::*;
+    use crate::parameters::Medium;
+
+    const UNIT: usize = 960;
+
+    fn track() -> Track {
+        let parameters = CodecParameters {
+            medium: Medium::Audio,
+            codec: "opus".to_owned(),
+            channels: 2,
+            sample_rate: RATE,
+            ..CodecParameters::default()
+        };
+        Track {
+            id: TrackId(0),
+            kind: TrackKind::Audio,
+            codec: "opus".to_owned(),
+            time_base: TimeBase::MICROS,
+            bitrate: 0,
+            parameters: parameters.encode().unwrap().into(),
+        }
+    }
+
+    /// Encodes a tone, and decodes all units but those that are lost; returns the blocks and what was made up.
+    fn decode_without(lost: std::ops::Range<usize>) -> (Vec<Block>, u64) {
+        let mode = opus::Application::Audio;
+        let mut encoder = opus::Encoder::new(RATE, opus::Channels::Stereo, mode).unwrap();
+        let mut decoder = SoundDecoder::new(&track()).unwrap();
+        let mut blocks = Vec::new();
+        for unit in 0..40 {
+            let tone = |at: usize| (2.0 * std::f32::consts::PI * 440.0 * at as f32 / RATE as f32).sin() / 2.0;
+            let samples: Vec<f32> = (0..2 * UNIT).map(|at| tone(unit * UNIT + at / 2)).collect();
+            let mut coded = [0; 1_500];
+            let length = encoder.encode_float(&samples, &mut coded).unwrap();
+            if !lost.contains(&unit) {
+                let at = micros(unit * UNIT);
+                assert!(decoder.decode(&coded[..length], at, &mut |block| blocks.push(block)));
+            }
+        }
+        (blocks, decoder.concealed)
+    }
+
+    #[test]
+    fn lost_opus_is_made_up_without_a_break() {
+        let (blocks, concealed) = decode_without(20..23);
+        assert_eq!(concealed, 3 * UNIT as u64);
+        for pair in blocks.windows(2) {
+            assert_eq!(pair[1].at, pair[0].at + micros(pair[0].frames));
+        }
+        let made = blocks.iter().find(|block| block.at == micros(20 * UNIT)).expect("what was made up");
+        let energy = |samples: &[f32]| samples.iter().map(|s| s * s).sum::<f32>() / samples.len() as f32;
+        assert!(energy(&made.samples) > 0.1 * energy(&blocks[10].samples), "{}", energy(&made.samples));
+    }
+
+    #[test]
+    fn a_long_gap_is_left_silent() {
+        let (blocks, concealed) = decode_without(20..30);
+        assert_eq!((blocks.len(), concealed), (30, 0));
+    }
+}

@@ -95,7 +95,9 @@ impl Schedule {
             self.slack.put(now, slack);
             self.shrink();
         } else if due > now {
-            // In time by the publisher's clock: its media stood still meanwhile, and goes on later from here.
+            // In time by the publisher's clock: its media stood still meanwhile, and goes on later from here, or
+            // catches up, which is seen soon.
+            self.begun = Some(now);
             self.deviations = Least::default();
             self.deviations.put(now, deviation);
             self.drift = deviation;
@@ -254,6 +256,18 @@ mod tests {
             schedule.handle_arrival(Now(due.0 - 100_000), at as i64, due);
         }
         assert_eq!((schedule.lag(Now(9_000_000)), schedule.underruns()), (3_000_000, 0));
+    }
+
+    #[test]
+    fn a_source_that_stood_still_and_catches_up_is_followed_back() {
+        let mut schedule = Schedule::default();
+        feed(&mut schedule, (1, 5), |_| 100_000);
+        // Three seconds of media within half a second, then at its pace.
+        for at in (5_000_000..10_000_000_u64).step_by(UNIT as usize) {
+            let due = at.max(8_000_000 + (at - 5_000_000) / 6);
+            schedule.handle_arrival(Now(due - 100_000), at as i64, Now(due));
+        }
+        assert_eq!((schedule.lag(Now(10_000_000)), schedule.underruns()), (0, 0));
     }
 
     #[test]

@@ -147,3 +147,35 @@ fn behind_the_end_everything_is_played_and_then_it_is_over() {
     drop(player);
     assert!(screen.is_closed());
 }
+
+#[test]
+fn another_run_is_played_behind_the_one_before() {
+    let mut player = Player::new(config(false));
+    let unit = |millis: i64| AccessUnit {
+        track: TrackId(0),
+        dts: millis,
+        pts: millis,
+        duration: 40,
+        key: true,
+        disposable: false,
+        payload: Bytes::new(),
+    };
+    let source = Source::open(SourceConfig { paced: false, ..SourceConfig::new(CLIP) }).unwrap();
+    let tracks = &source.tracks()[..1];
+    let mut shown = Vec::new();
+    let screen = player.screen();
+    for now in (START..START + 4_000_000).step_by(10_000) {
+        let at = (now - START) as i64 / 1_000;
+        if at % 2_000 == 0 {
+            assert_eq!(player.open(tracks), []);
+        }
+        if at % 40 == 0 {
+            // The second run has media times of its own.
+            let media = if at < 2_000 { at } else { at + 7_000_000 };
+            player.put(&unit(media), Now(now + 100_000), Now(now));
+        }
+        shown.extend(screen.next(Now(now)).map(|_| now));
+    }
+    assert!(shown.windows(2).all(|pair| pair[1] - pair[0] == 40_000), "{shown:?}");
+    assert_eq!((shown.len(), player.stats(Now(START)).underruns), (98, 0));
+}
