@@ -18,6 +18,7 @@ use crate::report::Reporter;
 
 mod deeds;
 mod file;
+mod mesh;
 mod outcome;
 mod page;
 mod plan;
@@ -45,13 +46,13 @@ Examples:
     swarmcast simulate my-office.toml --seed 7 --json
 
 A scenario is a file in TOML, as docs/simulator.md describes it, or one of those shipped:
-office, wifi, flash-crowd, storm.";
+office, wifi, campus, internet, flash-crowd, storm.";
 
 /// Simulates a swarm in virtual time and measures it
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct SimulateArgs {
-    /// Shipped scenario (office, wifi, flash-crowd, storm), or a TOML file
+    /// Shipped scenario (office, wifi, campus, internet, flash-crowd, storm), or a TOML file
     scenario: String,
     /// Take so many viewers instead of the scenario's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(VIEWERS_MAX)))]
@@ -96,8 +97,14 @@ fn simulate(args: &SimulateArgs) -> Result<Option<Failure>, Failure> {
     world.judge_end();
     let wall = began.elapsed();
     let report = Report::of(&world, args.seed);
-    let outcome =
-        Outcome { name: &source.name, description: &source.description, plan: &plan, report: &report, wall };
+    let outcome = Outcome {
+        name: &source.name,
+        description: &source.description,
+        plan: &plan,
+        report: &report,
+        wall,
+        memory: memory_max(),
+    };
     if let (Some(file), Some(path)) = (&mut report_file, &args.report) {
         let written = file.write_all(page::page(&outcome, &source.text).as_bytes());
         written.map_err(|error| unwritable(path, &error))?;
@@ -157,6 +164,13 @@ impl Source {
             Failure::new(Exit::Media, "bad-scenario", format_args!("{}: {refusal}", self.name))
         })
     }
+}
+
+/// Returns the most memory that this process has had resident, bytes, where the system tells.
+fn memory_max() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
 fn create(path: &Path) -> Result<File, Failure> {

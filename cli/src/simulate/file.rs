@@ -17,6 +17,8 @@ pub(super) struct ScenarioFile {
     #[serde(default)]
     pub(super) network: Network,
     #[serde(default)]
+    pub(super) lans: Lans,
+    #[serde(default)]
     pub(super) line: Line,
     #[serde(default)]
     pub(super) publisher_line: Line,
@@ -111,6 +113,22 @@ impl Default for Network {
     }
 }
 
+/// LANs that the viewers are dealt to, and what joins them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Lans {
+    pub(super) count: u32,
+    pub(super) rate: Option<Rate>,
+    pub(super) queue_ms: f64,
+    pub(super) latency_ms: f64,
+}
+
+impl Default for Lans {
+    fn default() -> Self {
+        Self { count: 1, rate: None, queue_ms: 50.0, latency_ms: 0.0 }
+    }
+}
+
 /// What is between a host and the network; what is left out is as in the table above it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,6 +138,7 @@ pub(super) struct Line {
     pub(super) queue_ms: Option<f64>,
     pub(super) latency_ms: Option<Span>,
     pub(super) neighbours_max: Option<u32>,
+    pub(super) nat: Option<bool>,
 }
 
 /// A share of the viewers whose line is another one.

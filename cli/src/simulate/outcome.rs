@@ -19,6 +19,8 @@ pub(super) struct Outcome<'a> {
     pub(super) report: &'a Report,
     /// Time that the run took.
     pub(super) wall: Duration,
+    /// Most memory that this process had, bytes; `None` where the system does not tell.
+    pub(super) memory: Option<u64>,
 }
 
 /// Times in seconds.
@@ -41,6 +43,7 @@ struct Json<'a> {
     duration: f64,
     steps: u64,
     wall: f64,
+    memory: Option<u64>,
     steps_per_second: f64,
     bitrate: u64,
     playout_delay: f64,
@@ -57,6 +60,8 @@ struct Json<'a> {
     on_time: u64,
     missing: u64,
     gap_max: f64,
+    hops: Vec<u64>,
+    last_delivery_hop: usize,
     redundancy: f64,
     control: f64,
     upload: Upload,
@@ -87,6 +92,7 @@ struct Host {
     missing: u64,
     gap_max: f64,
     upload: f64,
+    hops: f64,
     neighbours: u32,
     path: &'static str,
 }
@@ -117,6 +123,7 @@ impl Outcome<'_> {
             duration: report.duration.as_secs_f64(),
             steps: report.steps,
             wall: self.wall.as_secs_f64(),
+            memory: self.memory,
             steps_per_second: self.steps_per_second(),
             bitrate: self.plan.scenario.workload.bits_per_second(),
             playout_delay: self.plan.scenario.playout_delay.as_secs_f64(),
@@ -133,6 +140,8 @@ impl Outcome<'_> {
             on_time: total.on_time,
             missing: report.missing().0,
             gap_max: self.gap_max().as_secs_f64(),
+            hops: report.hops.clone(),
+            last_delivery_hop: report.hops_at(1_000),
             redundancy: report.duplicate_share(),
             control: report.control_share(),
             upload: self.upload(),
@@ -161,6 +170,15 @@ impl Outcome<'_> {
             ("first access unit", times(report.joins())),
             ("continuity", format!("{} on time, worst viewer {}", percent(total.share()), percent(worst))),
             ("missing", format!("{missing} of {all} access units, longest gap {}", ms(self.gap_max()))),
+            (
+                "hops",
+                format!(
+                    "p50 {}, p99 {}, last {}",
+                    report.hops_at(500),
+                    report.hops_at(990),
+                    report.hops_at(1_000)
+                ),
+            ),
             ("redundancy", format!("{} of received fragments", percent(report.duplicate_share()))),
             ("control", format!("{} of received bytes", percent(report.control_share()))),
             ("upload, publisher", format!("{:.2} x the stream", upload.publisher)),
@@ -172,6 +190,7 @@ impl Outcome<'_> {
                 ),
             ),
             ("path at the end", paths.join(", ")),
+            ("each viewer cost", self.cost()),
             ("rules broken", report.violations.len().to_string()),
             ("run", format!("{}, digest {}", self.speed(), report.digest)),
         ]
@@ -193,6 +212,14 @@ impl Outcome<'_> {
     fn speed(&self) -> String {
         let (wall, steps, rate) = (self.wall.as_secs_f64(), self.report.steps, self.steps_per_second());
         format!("{wall:.1} s, {steps} steps, {rate:.0} a second")
+    }
+
+    /// Says what one viewer took of this machine.
+    fn cost(&self) -> String {
+        let viewers = self.report.viewers().count().max(1) as f64;
+        let micros = self.wall.as_secs_f64() / viewers / self.report.duration.as_secs_f64().max(1e-3) * 1e6;
+        let memory = self.memory.map(|bytes| format!(", {:.0} kB at most", bytes as f64 / viewers / 1e3));
+        format!("{micros:.0} us a second{}", memory.unwrap_or_default())
     }
 
     fn steps_per_second(&self) -> f64 {
@@ -241,6 +268,7 @@ impl Outcome<'_> {
             missing: host.missing,
             gap_max: host.gap_max.as_secs_f64(),
             upload: self.report.upload_of(host),
+            hops: host.hops,
             neighbours: host.stats.neighbours,
             path: path(host),
         }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use swarmcast_sim::report::Report;
 
+use super::mesh::mesh;
 use super::outcome::Outcome;
 use super::plot::{Axis, Plot, escaped};
 
@@ -15,7 +16,8 @@ td, th { padding: .25rem .5rem; border-bottom: 1px solid #e4e4e4; vertical-align
 pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; } .broken { color: #b00020; }
 svg { width: 100%; height: auto; } text { font-size: 11px; fill: #555; }
 .grid { stroke: #e4e4e4; fill: none; } .line { stroke: #0b62c4; stroke-width: 2; fill: none; }
-.end { text-anchor: end; } .middle { text-anchor: middle; }";
+.way { stroke: #0b62c4; stroke-opacity: .25; fill: none; } .well { fill: #0b62c4; } .ill { fill: #b00020; }
+.publisher { fill: #e07b00; } .end { text-anchor: end; } .middle { text-anchor: middle; }";
 
 /// Writes the page. `text` is the scenario's file.
 pub(super) fn page(outcome: &Outcome<'_>, text: &str) -> String {
@@ -43,10 +45,17 @@ pub(super) fn page(outcome: &Outcome<'_>, text: &str) -> String {
         ("Continuity: share that came on time, by the second of publication", continuity(report)),
         ("Continuity of each viewer, worst first", viewers(report)),
         ("Upload of each viewer, largest first", upload(report)),
+        ("Hops: share of blocks that took so many at most", hops(report)),
     ];
     for (heading, plot) in plots {
         let _ = writeln!(page, "<h2>{heading}</h2>\n{}", plot.svg());
     }
+    let _ = writeln!(
+        page,
+        "<h2>The mesh: the publisher in the middle, viewers by their hops from it, a way for who fed whom</h2>\n{}\
+         <p>Viewers of whom less than 99 % came on time are red. Point at one for its figures.</p>",
+        mesh(report)
+    );
     if !outcome.plan.happenings.is_empty() {
         page.push_str("<h2>What happened</h2>\n<table>\n");
         for (at, words) in &outcome.plan.happenings {
@@ -90,6 +99,18 @@ fn upload(report: &Report) -> Plot<'static> {
     let points = ranked(loads);
     let most = points.first().map_or(1.0, |(_, load)| *load).max(0.1);
     Plot { x: ranks(&points), y: Axis { label: "times the stream", from: 0.0, to: most }, points }
+}
+
+fn hops(report: &Report) -> Plot<'static> {
+    let all = report.hops.iter().sum::<u64>().max(1) as f64;
+    let last = report.hops_at(1_000).max(1);
+    let mut sum = 0;
+    let points = report.hops.iter().take(last + 1).enumerate().map(|(hops, count)| {
+        sum += count;
+        (hops as f64, sum as f64 / all * 100.0)
+    });
+    let points = points.collect();
+    Plot { x: Axis { label: "hops", from: 0.0, to: last as f64 }, y: shares(0.0), points }
 }
 
 fn ranked(values: Vec<f64>) -> Vec<(f64, f64)> {

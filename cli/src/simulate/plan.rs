@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use swarmcast_sim::hostile::{Flood, Script};
 use swarmcast_sim::link::{LinkModel, LossModel, RateModel};
+use swarmcast_sim::network::Trunk;
 use swarmcast_sim::scenario::{HostShare, PUBLISHER, Scenario};
 use swarmcast_sim::workload::{AudioModel, VideoModel, Workload};
 use swarmcast_sim::world::HostConfig;
 
 use super::deeds;
-use super::file::{Audio, Hostile, Line, Network, Rate, ScenarioFile, Span, Stream};
+use super::file::{Audio, Hostile, Lans, Line, Network, Rate, ScenarioFile, Span, Stream};
 
 /// Most viewers that one world takes.
 pub(super) const VIEWERS_MAX: u32 = 20_000;
@@ -70,6 +71,7 @@ impl Plan {
         set_stream(&mut scenario, &file.stream)?;
         set_network(&mut scenario, &file.network)?;
         set_lines(&mut scenario, file)?;
+        set_lans(&mut scenario, &file.lans)?;
         for (place, hostile) in file.hostile.iter().enumerate() {
             let script = script(&format!("hostile[{}]", place + 1), hostile)?;
             scenario.hostile.extend(std::iter::repeat_n(script, hostile.count as usize));
@@ -195,6 +197,20 @@ fn set_lines(scenario: &mut Scenario, file: &ScenarioFile) -> Result<(), Refusal
     Ok(())
 }
 
+fn set_lans(scenario: &mut Scenario, lans: &Lans) -> Result<(), Refusal> {
+    within("lans.count", f64::from(lans.count), 1.0..=f64::from(VIEWERS_MAX))?;
+    let latency = within("lans.latency_ms", lans.latency_ms, 0.0..=DELAY_MS_MAX)?;
+    let queue = within("lans.queue_ms", lans.queue_ms, 1.0..=DELAY_MS_MAX)?;
+    let limit =
+        |Rate(rate)| RateModel { bits_per_second: Some(rate), queue: Duration::from_secs_f64(queue / 1e3) };
+    scenario.lans = lans.count;
+    scenario.world.trunk = Trunk {
+        rate: lans.rate.map_or(RateModel::UNLIMITED, limit),
+        latency: Duration::from_secs_f64(latency / 1e3),
+    };
+    Ok(())
+}
+
 /// Returns what a host has with that line; what the line leaves out stays.
 fn with_line(base: &HostConfig, key: &str, line: &Line) -> Result<HostConfig, Refusal> {
     let mut config = base.clone();
@@ -223,6 +239,7 @@ fn with_line(base: &HostConfig, key: &str, line: &Line) -> Result<HostConfig, Re
         within(&format!("{key}.neighbours_max"), f64::from(most), 2.0..=1_000.0)?;
         config.neighbours_max = Some(most as usize);
     }
+    config.behind_nat = line.nat.unwrap_or(config.behind_nat);
     Ok(config)
 }
 

@@ -164,7 +164,7 @@ fn shares_of_more_than_all_are_refused() {
 #[test]
 fn files_that_cannot_be_had_are_named() {
     let room = Room::new();
-    refused(&room, &["none.toml"], "bad-scenario", "office, wifi, flash-crowd, storm");
+    refused(&room, &["none.toml"], "bad-scenario", "office, wifi, campus, internet, flash-crowd, storm");
     let report = ["office", "--report", "none/page.html"];
     refused(&room, &report, "bad-output", "none/page.html: No such file");
     for (line, advice) in [

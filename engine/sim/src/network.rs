@@ -106,7 +106,25 @@ struct Access {
     down: Shaper,
     /// What the line adds to the delay of each link, one way.
     latency: Duration,
+    /// Number of the LAN that it leads to.
+    lan: u32,
     cut: bool,
+}
+
+/// What joins LANs: each has one line to the others, which all of its hosts share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trunk {
+    /// Each way.
+    pub rate: RateModel,
+    /// What each of the two lines adds to the delay, one way.
+    pub latency: Duration,
+}
+
+impl Default for Trunk {
+    /// A line that is never the bottleneck.
+    fn default() -> Self {
+        Self { rate: RateModel::UNLIMITED, latency: Duration::ZERO }
+    }
 }
 
 /// The network under all sessions.
@@ -119,6 +137,9 @@ pub(crate) struct Network {
     cut_pairs: BTreeSet<(HostId, HostId)>,
     firewalls: Vec<(Between, Firewall)>,
     pub(crate) lan: Lan,
+    trunk: Trunk,
+    /// Out of and into each LAN.
+    trunks: BTreeMap<u32, [Shaper; 2]>,
     traffic: BTreeMap<(HostId, HostId), Traffic>,
 }
 
@@ -132,13 +153,20 @@ impl Network {
             cut_pairs: BTreeSet::new(),
             firewalls: Vec::new(),
             lan: Lan::new(multicast),
+            trunk: Trunk::default(),
+            trunks: BTreeMap::new(),
             traffic: BTreeMap::new(),
         }
     }
 
-    /// Adds a host; they are numbered in order from 0.
-    pub(crate) fn add_host(&mut self, up: RateModel, down: RateModel, latency: Duration) -> HostId {
-        self.hosts.push(Access { up: Shaper::new(up), down: Shaper::new(down), latency, cut: false });
+    /// Joins LANs by such lines.
+    pub(crate) fn set_trunk(&mut self, trunk: Trunk) {
+        self.trunk = trunk;
+    }
+
+    /// Adds a host to a LAN; hosts are numbered in order from 0.
+    pub(crate) fn add_host(&mut self, up: RateModel, down: RateModel, latency: Duration, lan: u32) -> HostId {
+        self.hosts.push(Access { up: Shaper::new(up), down: Shaper::new(down), latency, lan, cut: false });
         HostId(u32::try_from(self.hosts.len() - 1).unwrap_or(u32::MAX))
     }
 
@@ -181,6 +209,26 @@ impl Network {
             && !self.cut_pairs.contains(&(a.min(b), a.max(b)))
     }
 
+    /// Returns whether two hosts are on one LAN: multicast and discovery go no further.
+    pub(crate) fn is_one_lan(&self, a: HostId, b: HostId) -> bool {
+        self.hosts[a.0 as usize].lan == self.hosts[b.0 as usize].lan
+    }
+
+    /// Passes a packet through the lines between two LANs, `None` when one of their queues is full.
+    fn pass_trunks(&mut self, at: Duration, way: (HostId, HostId), wire_bytes: usize) -> Option<Duration> {
+        if self.is_one_lan(way.0, way.1) {
+            return Some(at);
+        }
+        let [from, to] = [way.0, way.1].map(|host| self.hosts[host.0 as usize].lan);
+        let out = self.trunk_of(from)[0].pass(at, wire_bytes)?;
+        self.trunk_of(to)[1].pass(out, wire_bytes)
+    }
+
+    fn trunk_of(&mut self, lan: u32) -> &mut [Shaper; 2] {
+        let rate = self.trunk.rate;
+        self.trunks.entry(lan).or_insert_with(|| [Shaper::new(rate), Shaper::new(rate)])
+    }
+
     /// Returns whether packets of a session pass between two hosts.
     pub(crate) fn connects(&self, a: HostId, b: HostId) -> bool {
         self.reachable(a, b) && !self.is_barred(a, b, |firewall| firewall != Firewall::Open)
@@ -210,27 +258,26 @@ impl Network {
         let departs = if plugged { self.hosts[way.0.0 as usize].up.pass(at, wire_bytes) } else { None };
         let latency = self.latency(way) + self.latency((way.1, way.0));
         let lines = self.lines(way);
-        let traffic = self.traffic.entry(way).or_default();
+        let mut sent = Traffic::default();
         match load {
-            Load::Datagram => traffic.datagram_bytes += bytes as u64,
-            Load::Control => traffic.control_bytes += bytes as u64,
+            Load::Datagram => sent.datagram_bytes = bytes as u64,
+            Load::Control => sent.control_bytes = bytes as u64,
         }
         let mut arrivals = [None, None];
         let mut round_trip = latency;
         if let Some(departs) = departs {
-            traffic.packets += 1;
-            traffic.wire_bytes += wire_bytes as u64;
-            if reachable {
+            (sent.packets, sent.wire_bytes) = (1, wire_bytes as u64);
+            let crossed = if reachable { self.pass_trunks(departs, way, wire_bytes) } else { None };
+            if let Some(crossed) = crossed {
                 let default_link = self.default_link;
                 let link = self.links.entry(way).or_insert_with(|| Link::new(default_link));
-                arrivals = link.carry(dice, departs + lines);
+                arrivals = link.carry(dice, crossed + lines);
             }
             let there = arrivals[0].map_or(departs + latency, |arrival| arrival + latency / 2);
             round_trip = there.saturating_sub(at);
         }
-        if arrivals[0].is_none() {
-            traffic.dropped += 1;
-        }
+        sent.dropped = u64::from(arrivals[0].is_none());
+        self.traffic.entry(way).or_default().add(&sent);
         Transit { arrivals, round_trip }
     }
 
@@ -248,8 +295,11 @@ impl Network {
         self.lan.count(from.0, bytes, departs.map(|_| wire_bytes));
         let Some(departs) = departs else { return Vec::new() };
         let (hosts, cut_pairs) = (&self.hosts, &self.cut_pairs);
-        let reaches =
-            |to: HostId| !hosts[to.0 as usize].cut && !cut_pairs.contains(&(to.min(from.0), to.max(from.0)));
+        let lan = hosts[from.0.0 as usize].lan;
+        let reaches = |to: HostId| {
+            let line = &hosts[to.0 as usize];
+            line.lan == lan && !line.cut && !cut_pairs.contains(&(to.min(from.0), to.max(from.0)))
+        };
         let mut copies = self.lan.carry(dice, departs, from, bytes, reaches);
         for copy in &mut copies {
             let lines = self.lines((from.0, copy.host));
@@ -311,8 +361,9 @@ impl Network {
         link + self.lines(way)
     }
 
-    /// Returns what both hosts' access lines add.
+    /// Returns what both hosts' access lines add, and those between their LANs.
     fn lines(&self, way: (HostId, HostId)) -> Duration {
-        self.hosts[way.0.0 as usize].latency + self.hosts[way.1.0 as usize].latency
+        let trunks = if self.is_one_lan(way.0, way.1) { Duration::ZERO } else { self.trunk.latency * 2 };
+        self.hosts[way.0.0 as usize].latency + self.hosts[way.1.0 as usize].latency + trunks
     }
 }

@@ -11,7 +11,7 @@ use swarmcast_core::stats::StreamStats;
 
 use crate::continuity::{self, Continuity};
 use crate::network::{HostId, Traffic};
-use crate::oracle::{PathChange, PathVerdictChange, VerdictChange, Violation};
+use crate::oracle::{HOPS_MAX, PathChange, PathVerdictChange, VerdictChange, Violation};
 use crate::trace::Digest;
 use crate::world::{STREAM, World};
 
@@ -126,6 +126,8 @@ pub struct HostReport {
     pub multicast_share: f64,
     /// Why its subscription ended.
     pub closed: Option<CloseCause>,
+    /// Mean number of hops that blocks took to it, 0 when none came.
+    pub hops: f64,
     /// Inputs that its process handled.
     pub inputs: u64,
 }
@@ -155,6 +157,8 @@ pub struct Report {
     pub delays: Vec<Duration>,
     /// What was due to all viewers and what came on time, by the second of publication.
     pub continuity: BTreeMap<u64, Continuity>,
+    /// Blocks that reached viewers, by the hops that their headers took from the publisher; multicast is one.
+    pub hops: Vec<u64>,
     /// Rules that were broken.
     pub violations: Vec<Violation>,
 }
@@ -197,6 +201,7 @@ impl Report {
             published_for: span.unwrap_or_default(),
             delays: permilles(world),
             continuity,
+            hops: hops(world),
             violations: world.violations().to_vec(),
         }
     }
@@ -258,6 +263,19 @@ impl Report {
         Fairness::of(&loads)
     }
 
+    /// Returns the hops that so many of 1,000 blocks took at most on their way to viewers; 1,000 is the last delivery hop.
+    pub fn hops_at(&self, permille: u64) -> usize {
+        let due = (self.hops.iter().sum::<u64>() * permille).div_ceil(1_000).max(1);
+        let mut sum = 0;
+        self.hops
+            .iter()
+            .position(|count| {
+                sum += count;
+                sum >= due
+            })
+            .unwrap_or(0)
+    }
+
     /// Returns the times from `Subscribe` to the first access unit of those that got one.
     pub fn joins(&self) -> Quantiles {
         Quantiles::of(self.viewers().filter_map(|host| host.joined).collect())
@@ -271,6 +289,20 @@ fn permilles(world: &World) -> Vec<Duration> {
     delays.sort_unstable();
     let last = delays.len().saturating_sub(1);
     (0..=1_000).filter_map(|permille| delays.get((last * permille).div_ceil(1_000)).copied()).collect()
+}
+
+/// Returns how many blocks reached viewers by how many hops.
+fn hops(world: &World) -> Vec<u64> {
+    let mut sum = vec![0; HOPS_MAX];
+    for host in world.hosts().iter().filter(|host| !host.is_hostile && host.publications.is_empty()) {
+        sum.iter_mut().zip(world.hops(host.id)).for_each(|(sum, count)| *sum += count);
+    }
+    sum
+}
+
+fn mean_hops(hops: &[u64]) -> f64 {
+    let weighted = hops.iter().enumerate().map(|(hops, count)| hops as u64 * count).sum();
+    ratio(weighted, hops.iter().sum())
 }
 
 /// What was due and what came on time, by the second of publication.
@@ -321,6 +353,7 @@ fn host_report(world: &World, index: usize, published: &[Duration]) -> (HostRepo
         path_verdicts: subscriptions.iter().flat_map(|s| s.health.path_verdicts.iter().cloned()).collect(),
         multicast_share: subscriptions.last().map_or(0.0, |s| world.multicast_share(host.id, s)),
         closed: subscriptions.last().and_then(|s| s.closed.clone()),
+        hops: mean_hops(&world.hops(host.id)),
         inputs: host.inputs,
     };
     (report, seconds)

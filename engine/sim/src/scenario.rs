@@ -56,6 +56,8 @@ pub struct Scenario {
     pub publisher: Option<HostConfig>,
     /// Shares of the viewers that have another one; what they leave of 1 has `host`.
     pub others: Vec<HostShare>,
+    /// LANs that the viewers are dealt to in turn; the publisher is on the first, and is named to those on the others.
+    pub lans: u32,
     /// Viewers join within this time, evenly spread.
     pub join_spread: Duration,
     /// Share of the viewers that leave, are killed or stopped for a while; who goes is replaced.
@@ -88,6 +90,7 @@ impl Scenario {
             host: HostConfig::default(),
             publisher: None,
             others: Vec::new(),
+            lans: 1,
             join_spread: Duration::from_millis(500),
             churn: 0.0,
             hostile: Vec::new(),
@@ -222,6 +225,13 @@ impl Scenario {
 
     /// Returns what the viewer of that number has: whoever joined so far holds the shares as nearly as can be.
     fn viewer(&self, index: usize) -> HostConfig {
+        let lan = index as u32 % self.lans.max(1);
+        let config = self.line(index);
+        let peers = if lan == 0 { config.peers } else { vec![PUBLISHER] };
+        HostConfig { lan, peers, ..config }
+    }
+
+    fn line(&self, index: usize) -> HostConfig {
         const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
         let mut place = (0.5 + index as f64 * GOLDEN_RATIO).fract();
         for other in &self.others {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use swarmcast_sim::network::HostId;
+use swarmcast_sim::link::RateModel;
+use swarmcast_sim::network::{HostId, Trunk};
 use swarmcast_sim::report::{Fairness, Report};
 use swarmcast_sim::scenario::{HostShare, Scenario};
 use swarmcast_sim::world::{Deed, HostConfig};
@@ -80,4 +81,30 @@ fn far_viewers_are_fed_by_flat_trees_that_bring_each_fragment_once() {
     assert!(delay.p50 < MS * 150 && delay.p95 < MS * 240, "{delay:?}");
     assert!(report.duplicate_share() < 0.035, "{}", report.duplicate_share());
     assert!(report.total_continuity().share() == 1.0, "{report}");
+}
+
+#[test]
+fn multicast_stays_on_its_lan_and_the_stream_crosses_to_the_others() {
+    let mut scenario = Scenario { lans: 2, ..Scenario::new(35, 8).with_multicast() };
+    scenario.world.trunk = Trunk { rate: RateModel::limited(20_000_000), latency: MS * 4 };
+    let report = run(&scenario);
+    assert_eq!(report.missing().0, 0, "{report}");
+    for (index, host) in report.viewers().enumerate() {
+        let is_near = index % 2 == 0;
+        assert_eq!(host.multicast_share > 0.5, is_near, "{report}");
+        assert!(is_near || host.multicast_share == 0.0, "{report}");
+        // From one LAN to the other it is twice 4 ms.
+        assert!(is_near || host.latency.p50 > MS * 8, "{report}");
+    }
+    assert!(report.hops[1] > 0 && report.hops_at(1_000) >= 2, "{:?}", report.hops);
+}
+
+#[test]
+fn who_is_behind_a_nat_is_served_by_those_that_it_dials() {
+    let hidden = HostConfig { behind_nat: true, ..HostConfig::default() };
+    let mut scenario = Scenario::new(36, 12);
+    scenario.others.push(HostShare { share: 0.5, config: hidden });
+    let report = run(&scenario);
+    assert_eq!(report.missing().0, 0, "{report}");
+    assert!(report.viewers().all(|host| host.stats.neighbours > 0), "{report}");
 }

@@ -14,6 +14,9 @@ const BLOCKS_MAX: usize = 4_096;
 /// A fragment counts as useful only so long before its deadline: clocks drift, and a node may give up earlier.
 const MARGIN: Duration = Duration::from_millis(150);
 
+/// Hops that are told apart.
+pub(crate) const HOPS_MAX: usize = 32;
+
 /// Silence that ends a flow.
 const FLOW_BREAK: Duration = Duration::from_millis(400);
 
@@ -39,6 +42,8 @@ pub(crate) struct Witness {
     pub(crate) beacon: Option<Word>,
     /// Fragments that came by multicast, and all that came.
     pub(crate) counts: (u64, u64),
+    /// Blocks by the hops that their headers took, the last place for all that took more.
+    pub(crate) hops: [u64; HOPS_MAX],
 }
 
 /// What a publisher said of itself.
@@ -55,6 +60,8 @@ pub(crate) struct Word {
 
 #[derive(Debug, Default)]
 struct Held {
+    /// Hops that its header has taken from the publisher.
+    hops: u8,
     word: u64,
     /// Data shards and the true time of the block's closing, once its header is there.
     header: Option<(u8, Duration)>,
@@ -65,7 +72,8 @@ impl Evidence {
         self.runs.get(&run.tag?)
     }
 
-    /// Takes note of a genuine datagram of a run. What comes later than `playout_delay` is of no use.
+    /// Takes note of a genuine datagram of a run. What comes later than `playout_delay` is of no use; a header took
+    /// `hops` from the publisher.
     pub(crate) fn saw(
         &mut self,
         at: Duration,
@@ -73,11 +81,12 @@ impl Evidence {
         datagram: &[u8],
         by_multicast: bool,
         playout_delay: Duration,
+        hops: u8,
     ) {
         let Some(tag) = run.tag else { return };
         let witness = self.runs.entry(tag).or_default();
         let verifies = match Datagram::decode(datagram) {
-            Ok(Datagram::Header) => witness.saw_header(at, run, datagram, playout_delay),
+            Ok(Datagram::Header) => witness.saw_header(at, run, datagram, (playout_delay, hops)),
             Ok(Datagram::Fragment(view)) => witness.saw_fragment(at, view.id, playout_delay),
             Ok(Datagram::Beacon) => return witness.saw_beacon(at, run, datagram),
             _ => return,
@@ -99,7 +108,18 @@ impl Witness {
         self.beacon.filter(|word| word.state != StreamState::Live).map(|word| word.made_at)
     }
 
-    fn saw_header(&mut self, at: Duration, run: &Run, datagram: &[u8], playout_delay: Duration) -> bool {
+    /// Returns the hops that a block's header took to get here.
+    pub(crate) fn hops_of(&self, block: BlockId) -> Option<u8> {
+        self.blocks.get(&block).filter(|held| held.header.is_some()).map(|held| held.hops)
+    }
+
+    fn saw_header(
+        &mut self,
+        at: Duration,
+        run: &Run,
+        datagram: &[u8],
+        (playout_delay, hops): (Duration, u8),
+    ) -> bool {
         let Ok((header, ..)) = BlockHeader::decode(datagram) else { return false };
         let held = self.blocks.entry(header.block).or_default();
         if held.header.is_some() {
@@ -107,6 +127,8 @@ impl Witness {
         }
         let closed_at = run.true_time(header.closed);
         held.header = Some((header.data, closed_at));
+        held.hops = hops;
+        self.hops[usize::from(hops).min(HOPS_MAX - 1)] += 1;
         let orphans = held.word != 0;
         if header.is_inline() {
             held.word = 1;
@@ -214,7 +236,7 @@ mod tests {
         let (ledger, mut evidence) = (ledger(), Evidence::default());
         let run = &ledger.runs()[0];
         for (ms, datagram) in arrivals {
-            evidence.saw(DELAY * 5 + MS * *ms, run, datagram, true, DELAY);
+            evidence.saw(DELAY * 5 + MS * *ms, run, datagram, true, DELAY, 1);
         }
         let witness = evidence.of(run).unwrap();
         let behind = |at: Option<Duration>| at.map(|at| (at - DELAY * 5).as_millis());
@@ -249,7 +271,7 @@ mod tests {
                 nonces: Vec::new(),
             };
             let datagram = signed(|out| beacon.encode(TAG, out));
-            evidence.saw(DELAY * at_s, run, &datagram, false, DELAY);
+            evidence.saw(DELAY * at_s, run, &datagram, false, DELAY, 1);
             evidence.of(run).unwrap().excused_at()
         };
         assert_eq!(hear(5, 3, StreamState::Paused), Some(DELAY * 5));

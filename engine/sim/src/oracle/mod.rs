@@ -13,7 +13,7 @@ use swarmcast_core::catalogue::TrackId;
 use swarmcast_core::health::{PathCause, PathKind, PathVerdict, Reason, Verdict};
 use swarmcast_core::ids::{Epoch, PathId, StreamHandle};
 
-pub(crate) use evidence::Evidence;
+pub(crate) use evidence::{Evidence, HOPS_MAX};
 pub(crate) use host::HostOracle;
 pub(crate) use subscription::{ON_TIME_SLACK, SubscriptionOracle};
 pub(crate) use verdict::Scene;

@@ -82,6 +82,7 @@ impl World {
     }
 
     fn others(&self, host: HostId) -> Vec<HostId> {
-        self.hosts.iter().filter(|h| h.id != host && h.condition != Condition::Gone).map(|h| h.id).collect()
+        let others = self.hosts.iter().filter(|h| h.id != host && h.condition != Condition::Gone);
+        others.map(|h| h.id).filter(|other| self.network.is_one_lan(host, *other)).collect()
     }
 }

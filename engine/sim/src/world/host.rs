@@ -29,6 +29,10 @@ pub struct HostConfig {
     pub clock: Option<HostClock>,
     /// Whether discovery reaches it.
     pub discovery: bool,
+    /// Number of its LAN; multicast and discovery go no further.
+    pub lan: u32,
+    /// Whether a NAT keeps others from dialling it; it may dial, and sessions go both ways.
+    pub behind_nat: bool,
     /// Peers that its user named.
     pub peers: Vec<HostId>,
     /// Most bytes of a stream's window; the core's default when `None`.
@@ -48,6 +52,8 @@ impl Default for HostConfig {
             latency: (Duration::ZERO, Duration::ZERO),
             clock: None,
             discovery: true,
+            lan: 0,
+            behind_nat: false,
             peers: Vec::new(),
             window_bytes_max: None,
             neighbours_max: None,
@@ -75,6 +81,7 @@ pub(crate) struct Host {
     pub(crate) process: Box<dyn Process>,
     pub(crate) condition: Condition,
     pub(crate) discovery: bool,
+    pub(crate) behind_nat: bool,
     pub(crate) is_hostile: bool,
     pub(crate) announced: Option<Announcement>,
     pub(crate) paths: BTreeMap<PathId, (SessionId, Side)>,
@@ -127,6 +134,7 @@ pub(crate) struct HostParts {
     pub(crate) clock: HostClock,
     pub(crate) process: Box<dyn Process>,
     pub(crate) discovery: bool,
+    pub(crate) behind_nat: bool,
     pub(crate) is_hostile: bool,
     pub(crate) oracle: HostOracle,
     pub(crate) began: Duration,
@@ -141,6 +149,7 @@ impl Host {
             process: parts.process,
             condition: Condition::Running,
             discovery: parts.discovery,
+            behind_nat: parts.behind_nat,
             is_hostile: parts.is_hostile,
             announced: None,
             paths: BTreeMap::new(),

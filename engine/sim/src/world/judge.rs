@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use swarmcast_core::ids::StreamHandle;
 use swarmcast_core::node::{Event, Input};
-use swarmcast_core::wire::peek_tag;
+use swarmcast_core::wire::{BlockHeader, peek_tag};
 
 use super::World;
 use super::host::{Condition, host_at};
+use crate::ledger::Run;
 use crate::network::HostId;
-use crate::oracle::{Breach, Scene, SubscriptionOracle};
+use crate::oracle::{Breach, HOPS_MAX, Scene, SubscriptionOracle};
 
 /// Time behind the playout deadline at which a unit must be delivered or told as missing: blocks wait up to 40 ms
 /// for company, and a gap is told when the next random-access point is complete, at most a few GOPs of 1 s later.
@@ -35,11 +36,30 @@ impl World {
         if is_hostile(sender) && !run.is_genuine(datagram) {
             return;
         }
+        let hops = self.hops_from(sender, run, datagram);
         let target = &mut self.hosts[host.0 as usize];
         if let Some(subscription) = target.subscriptions.last() {
             let playout_delay = subscription.playout_delay;
-            target.evidence.saw(self.now, run, datagram, by_multicast, playout_delay);
+            target.evidence.saw(self.now, run, datagram, by_multicast, playout_delay, hops);
         }
+    }
+
+    /// Returns the hops that a header took to whom it comes from, and the one from there.
+    fn hops_from(&self, sender: HostId, run: &Run, datagram: &[u8]) -> u8 {
+        let known = || {
+            let (header, ..) = BlockHeader::decode(datagram).ok()?;
+            self.host(sender).evidence.of(run)?.hops_of(header.block)
+        };
+        if run.host == sender { 1 } else { known().unwrap_or(0).saturating_add(1) }
+    }
+
+    /// Returns how many blocks reached a host by how many hops.
+    pub(crate) fn hops(&self, host: HostId) -> [u64; HOPS_MAX] {
+        let runs = self.ledger.runs().iter().filter_map(|run| self.host(host).evidence.of(run));
+        runs.fold([0; HOPS_MAX], |mut sum, witness| {
+            sum.iter_mut().zip(witness.hops).for_each(|(sum, count)| *sum += count);
+            sum
+        })
     }
 
     /// Keeps what a publisher sent, where somebody may forge it.

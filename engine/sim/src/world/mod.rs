@@ -34,7 +34,7 @@ use crate::hostile::Hostile;
 use crate::ledger::Ledger;
 use crate::link::LinkModel;
 use crate::memo::VerifiedBefore;
-use crate::network::{HostId, Network, Traffic};
+use crate::network::{HostId, Network, Traffic, Trunk};
 use crate::oracle::{Breach, HostOracle, Violation};
 use crate::process::Process;
 use crate::session::{Session, SessionId, TransportModel};
@@ -54,6 +54,8 @@ pub struct WorldConfig {
     pub link: LinkModel,
     /// What a multicast datagram meets on its way to each receiver; the same as `link` when `None`.
     pub multicast: Option<LinkModel>,
+    /// What joins LANs.
+    pub trunk: Trunk,
     /// The transport.
     pub transport: TransportModel,
     /// Clocks drift by at most this, parts per million, either way.
@@ -74,6 +76,7 @@ impl WorldConfig {
             group: "world".to_owned(),
             link: LinkModel::default(),
             multicast: None,
+            trunk: Trunk::default(),
             transport: TransportModel::default(),
             drift_ppm_max: 50,
             wall_skew_max: Duration::from_millis(500),
@@ -109,16 +112,18 @@ impl World {
     /// # Errors
     /// [`GroupError`] when the group's name is not acceptable.
     pub fn new(config: WorldConfig) -> Result<Self, GroupError> {
+        let mut network = Network::new(
+            config.link,
+            config.multicast.unwrap_or(config.link),
+            config.transport.overhead_bytes,
+        );
+        network.set_trunk(config.trunk);
         Ok(Self {
             group: GroupSpec::open(&config.group)?,
             dice: Dice::new(config.seed),
             now: Duration::ZERO,
             agenda: Agenda::default(),
-            network: Network::new(
-                config.link,
-                config.multicast.unwrap_or(config.link),
-                config.transport.overhead_bytes,
-            ),
+            network,
             hosts: Vec::new(),
             by_peer: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -240,7 +245,7 @@ impl World {
     fn add_process(&mut self, config: &HostConfig, seed: HostSeed, process: Box<dyn Process>) -> HostId {
         let (near, far) = config.latency;
         let latency = if near < far { self.dice.duration(near, far) } else { near };
-        let id = self.network.add_host(config.up, config.down, latency);
+        let id = self.network.add_host(config.up, config.down, latency, config.lan);
         self.by_peer.insert(seed.peer, id);
         self.has_hostile |= seed.is_hostile;
         self.hosts.push(Host::new(HostParts {
@@ -249,6 +254,7 @@ impl World {
             clock: seed.clock,
             process,
             discovery: config.discovery,
+            behind_nat: config.behind_nat,
             is_hostile: seed.is_hostile,
             oracle: seed.oracle,
             began: self.now,

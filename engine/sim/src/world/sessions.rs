@@ -75,6 +75,7 @@ impl World {
             return;
         }
         match (flight, phase) {
+            (0, _) if self.host(host).behind_nat => {}
             (0, _) => self.send_handshake(id, 1, 0),
             (1, Phase::Opening) => {
                 self.come_up(id, Side::Dialer);
