@@ -20,8 +20,8 @@ const GOLDEN_ANGLE: f64 = TAU * 0.381_966_011_250_105;
 /// Continuity below which a viewer is marked.
 const WELL: f64 = 0.99;
 
-/// Draws publishers in the middle, viewers the farther out the more hops blocks took to them, and a line from each to who
-/// sent it most.
+/// Draws publishers in the middle, viewers the farther out the more hops blocks took to them, and a line from each to
+/// who sent it most.
 pub(super) fn mesh(report: &Report) -> String {
     let every = report.viewers().count().div_ceil(DRAWN_MAX).max(1);
     let mut drawn: Vec<&HostReport> = report.viewers().step_by(every).collect();

@@ -263,7 +263,8 @@ impl Report {
         Fairness::of(&loads)
     }
 
-    /// Returns the hops that so many of 1,000 blocks took at most on their way to viewers; 1,000 is the last delivery hop.
+    /// Returns the hops that so many of 1,000 blocks took at most on their way to viewers; those of all 1,000 are the
+    /// last delivery hop.
     pub fn hops_at(&self, permille: u64) -> usize {
         let due = (self.hops.iter().sum::<u64>() * permille).div_ceil(1_000).max(1);
         let mut sum = 0;
