@@ -201,7 +201,8 @@ fn what_a_headless_viewer_would_show_is_measured() {
     assert!((60..=125).contains(&counted.iter().sum::<u64>()), "{told}");
     assert_eq!(told["undecodable"], 0);
     assert!(told["av_offset"].as_f64().is_some_and(|offset| offset.abs() <= 0.06), "{told}");
-    assert!(told["delay"].as_f64().is_some_and(|delay| (0.29..2.0).contains(&delay)), "{told}");
+    // From the close of a block, which small units of sound hold open for up to 40 ms.
+    assert!(told["delay"].as_f64().is_some_and(|delay| (0.2..2.0).contains(&delay)), "{told}");
 }
 
 #[test]
