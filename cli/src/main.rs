@@ -3,6 +3,7 @@
 mod args;
 mod board;
 mod clock;
+mod devices;
 mod failure;
 mod list;
 mod live_line;
@@ -47,6 +48,7 @@ enum Command {
     Publish(publish::PublishArgs),
     Play(play::PlayArgs),
     List(list::ListArgs),
+    Devices(devices::DevicesArgs),
     Simulate(simulate::SimulateArgs),
     Completions(pages::CompletionsArgs),
     Man(pages::ManArgs),
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Publish(args) => publish::run(&args),
         Command::Play(args) => play::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Devices(args) => devices::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 use swarmcast::{
-    DataError, FeedError, Group, Interrupt, PublishConfig, Publisher, SendError, Sender, Source,
-    SourceConfig, SourceError, StateDir, Stopped, Swarm, Track, Unpublished,
+    DataError, FeedError, Group, Interrupt, PublishConfig, Publisher, SendError, Sender, Source, SourceError,
+    StateDir, Stopped, Swarm, Track, Unpublished,
 };
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
@@ -21,8 +21,10 @@ use crate::run::{Delivered, HealthTeller, Signals, block_on, spawn, tell_neighbo
 use crate::status::HealthMeter;
 
 mod data;
+mod source;
 
 use data::JsonLines;
+use source::{SourceArgs, tell_connections};
 
 /// How long a source may take to notice that it was stopped.
 const STOP_MAX: Duration = Duration::from_secs(2);
@@ -32,9 +34,9 @@ Examples:
   Publish a file over and over:
     swarmcast publish clip.mkv --loop --group lobby --name cam
   Publish a webcam with its microphone:
-    swarmcast publish v4l2:/dev/video0+alsa:default --group lobby --name cam
-  Let OBS publish (Settings > Stream > Custom, the same address without ?listen=1):
-    swarmcast publish 'rtmp://127.0.0.1:1935/live/x?listen=1' --group lobby --name obs
+    swarmcast publish --camera --mic --size 1280x720 --fps 25 --group lobby --name cam
+  Let OBS publish (Settings > Stream > Custom, the same address), as often as it comes and goes:
+    swarmcast publish --listen rtmp://127.0.0.1:1935/live/x --group lobby --name obs
   Send data beside the pictures, one JSON value a line:
     my-scores | swarmcast publish clip.mkv --group lobby --name cam --data -
   Only holders of a secret may watch:
@@ -45,9 +47,6 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct PublishArgs {
-    /// What is published: a file, a URL that ffmpeg can read, - for standard input, or a capture device as
-    /// KIND:NAME (v4l2:/dev/video0, alsa:default), several joined by +
-    input: String,
     /// Group to publish in: 1 to 128 bytes; viewers give the same
     #[arg(short, long)]
     group: String,
@@ -56,9 +55,6 @@ pub(crate) struct PublishArgs {
     /// Name of the stream: 1 to 128 bytes; viewers ask for it
     #[arg(short, long, value_parser = stream_name)]
     name: String,
-    /// Begin the input again when it ends
-    #[arg(long = "loop")]
-    looped: bool,
     /// Data to send in time with the media, one JSON value of at most 64 KiB a line: a file, or - for standard input
     #[arg(long, value_name = "FILE|-")]
     data: Option<PathBuf>,
@@ -75,6 +71,8 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(0..=1000))]
     unicast_max: u16,
     #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
     network: NetworkArgs,
     /// Print events and counters as JSON, one object a line
     #[arg(long)]
@@ -87,7 +85,7 @@ pub(crate) fn run(args: &PublishArgs) -> ExitCode {
 }
 
 async fn publish(args: &PublishArgs, reporter: &Arc<Reporter>) -> Result<(), Failure> {
-    if args.input == "-" && args.data.as_deref() == Some("-".as_ref()) {
+    if args.source.reads_stdin() && args.data.as_deref() == Some("-".as_ref()) {
         let message = "INPUT - and --data - both read standard input: read one of them from a file";
         return Err(Failure::usage(message));
     }
@@ -121,12 +119,7 @@ async fn publish(args: &PublishArgs, reporter: &Arc<Reporter>) -> Result<(), Fai
 
 /// Opens the input on a thread, since a device, a listener or a network may let it wait.
 async fn open(args: &PublishArgs, interrupt: &Interrupt) -> Result<Source, Failure> {
-    let config = SourceConfig {
-        looped: args.looped,
-        data: args.data.is_some(),
-        interrupt: interrupt.clone(),
-        ..SourceConfig::new(&args.input)
-    };
+    let config = args.source.config(args.data.is_some(), interrupt)?;
     let (done, opened) = oneshot::channel();
     spawn("open", move || {
         // Nobody waits any more when the user stopped.
@@ -187,6 +180,8 @@ async fn send(
         let (sender, reporter) = (publisher.sender(), Arc::clone(reporter));
         spawn("data", move || send_data(lines, &sender, &reporter))?;
     }
+    let (connections, told) = (source.connections(), Arc::clone(reporter));
+    spawn("connections", move || tell_connections(connections, &told))?;
     let (done, mut fed) = oneshot::channel();
     let sender = publisher.sender();
     spawn("source", move || {

@@ -26,8 +26,8 @@ pub(crate) mod words;
 pub(crate) use player::PlayerLine;
 
 pub(crate) use lines::{
-    ClosedLine, Counters, Ended, GroupLine, HealthLine, Latest, Line, PathLine, PathVerdictLine, Started,
-    Stats, StreamLine, TrackLine, Transport, VerdictLine,
+    ClosedLine, Counters, DeviceLine, Ended, GroupLine, HealthLine, Latest, Line, PathLine, PathVerdictLine,
+    Started, Stats, StreamLine, TrackLine, Transport, VerdictLine,
 };
 
 /// Lines that wait for the reader: a quarter of an hour of health. What comes then is left out, and counted.

@@ -48,6 +48,8 @@ pub(crate) enum Line {
     Group(GroupLine),
     /// A stream on the LAN.
     Stream(StreamLine),
+    /// A capture device of this machine.
+    Device(DeviceLine),
     /// The command is over.
     Ended(Box<Ended>),
     /// The command failed.
@@ -83,6 +85,13 @@ pub(crate) struct TrackLine {
     pub(crate) kind: &'static str,
     pub(crate) codec: String,
     pub(crate) bitrate: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct DeviceLine {
+    pub(crate) kind: &'static str,
+    pub(crate) input: String,
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -332,6 +341,7 @@ impl Line {
         match self {
             Self::Group(group) => Some(group.for_people()),
             Self::Stream(stream) => Some(stream.for_people()),
+            Self::Device(DeviceLine { kind, input, name }) => Some(format!("{kind:10}  {input}  {name}")),
             _ => None,
         }
     }
@@ -379,6 +389,7 @@ impl Line {
             | Self::Neighbour { .. }
             | Self::Group(_)
             | Self::Stream(_)
+            | Self::Device(_)
             | Self::Error { .. } => return None,
         })
     }

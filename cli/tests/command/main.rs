@@ -2,6 +2,7 @@
 
 mod failures;
 mod health;
+mod listen;
 mod process;
 mod schema;
 mod simulate;

@@ -45,6 +45,11 @@ fn a_line_that_makes_no_sense_is_refused_with_advice() {
         ),
         (&["publish", "x.mkv", "--group", "g", "--name", "n", "--unicast-max", "all"], "--unicast-max"),
         (&["publish", "x.mkv", "--group", "g", "--name", "n", "--unicast-max", "1001"], "0..=1000"),
+        (&["publish", "x.mkv", "--camera", "--group", "g", "--name", "n"], "--camera"),
+        (&["publish", "--group", "g", "--name", "n"], "--camera, --mic, --screen or --listen"),
+        (&["publish", "--listen", "http://x", "--group", "g", "--name", "n"], "rtmp://"),
+        (&["publish", "--camera", "--size", "big", "--group", "g", "--name", "n"], "such as 1280x720"),
+        (&["publish", "x.mkv", "--fps", "25", "--group", "g", "--name", "n"], "video_size"),
         (&["list", "--group-key", "x"], "need --group"),
         (&["list", "--peer", "127.0.0.1:1"], "need --group"),
         (&["man", "dance"], "swarmcast --help"),
@@ -70,7 +75,7 @@ fn programs_hear_of_a_line_that_makes_no_sense_too() {
 #[test]
 fn the_help_teaches() {
     let room = Room::new();
-    for subcommand in ["publish", "play", "list", "simulate", "completions", "man"] {
+    for subcommand in ["publish", "play", "list", "devices", "simulate", "completions", "man"] {
         let help = room.run(&[subcommand, "--help"]);
         assert_eq!(help.code, 0);
         assert!(help.stdout.contains("Example"), "{subcommand}: {}", help.stdout);

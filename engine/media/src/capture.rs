@@ -13,13 +13,12 @@ use swarmcast_core::catalogue::TrackId;
 pub(crate) use audio::{AudioEncoder, layout, new_frame, samples_of};
 pub(crate) use video::VideoEncoder;
 
-use crate::source::CaptureDelay;
+use crate::source::{CaptureDelay, PictureConfig};
 
 /// How to encode, and where to tell how long it takes.
 #[derive(Clone)]
 pub(crate) struct Encoding {
-    /// Bits per second of pictures; by their size when none.
-    pub(crate) video_bitrate: Option<u32>,
+    pub(crate) pictures: PictureConfig,
     pub(crate) delays: Delays,
 }
 

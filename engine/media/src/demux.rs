@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::Sender;
 use ffmpeg_next::format::context::{Input as Context, StreamIo};
 use ffmpeg_next::{Dictionary, Error, Packet, error, format};
-use swarmcast_core::catalogue::{AccessUnit, Track};
+use swarmcast_core::catalogue::{AccessUnit, TimeBase, Track, TrackKind};
 
 use crate::capture::Encoding;
 use crate::error::{FfmpegError, SourceError};
@@ -13,6 +14,8 @@ use crate::ffi;
 use crate::input::{Device, Input};
 use crate::interrupt::Interrupt;
 use crate::lane::{Lane, lay_out};
+use crate::parameters::CodecParameters;
+use crate::source::Connection;
 use crate::stdio::{Stoppable, duplicate};
 use crate::timeline::{Pacer, Passes};
 
@@ -21,6 +24,9 @@ const DAMAGED_MAX: usize = 1_000;
 
 /// How long to wait for an input that has nothing yet and does not block.
 const AGAIN: Duration = Duration::from_millis(2);
+
+/// How often an input that is gone is looked for.
+const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 
 /// What is needed to open an input, and to open it again for another pass.
 pub(crate) struct Opening {
@@ -36,13 +42,16 @@ pub(crate) struct Opening {
     /// The moment that is time zero of all devices.
     pub(crate) origin: Instant,
     pub(crate) encoding: Encoding,
+    /// Who is told when an input that is opened again goes and comes; none when it is not.
+    pub(crate) reconnect: Option<Sender<Connection>>,
     pub(crate) interrupt: Interrupt,
 }
 
 /// An opened input.
 pub(crate) struct Demuxer {
     opening: Opening,
-    context: Context,
+    /// None while the input is gone.
+    context: Option<Context>,
     tracks: Vec<Track>,
     /// By stream index; none for streams that are left out.
     lanes: Vec<Option<Lane>>,
@@ -59,7 +68,15 @@ impl Demuxer {
         let graph = matches!(&opening.input, Input::Device(device) if device.is_virtual());
         let pacer = (graph && opening.paced).then(Pacer::default);
         let (tracks, lanes) = lay_out(&context, &opening)?;
-        Ok(Self { opening, context, tracks, lanes, passes: Passes::default(), pacer, shift: None })
+        Ok(Self {
+            opening,
+            context: Some(context),
+            tracks,
+            lanes,
+            passes: Passes::default(),
+            pacer,
+            shift: None,
+        })
     }
 
     /// Returns the tracks, numbered from `Opening::first_track`.
@@ -67,8 +84,19 @@ impl Demuxer {
         &self.tracks
     }
 
-    /// Reads one packet and appends the access units that come of it; false at the end of the input.
+    /// Reads one packet and appends the access units that come of it; false at the end of the input. One that is opened
+    /// again has no end.
     pub(crate) fn read(&mut self, ready: &mut VecDeque<AccessUnit>) -> Result<bool, SourceError> {
+        let cause = match (self.read_once(ready), &self.opening.reconnect) {
+            (Ok(false), Some(_)) => None,
+            (Err(cause @ SourceError::Read { .. }), Some(_)) => Some(cause),
+            (read, _) => return read,
+        };
+        self.reconnect(cause)?;
+        Ok(true)
+    }
+
+    fn read_once(&mut self, ready: &mut VecDeque<AccessUnit>) -> Result<bool, SourceError> {
         let Some(packet) = self.read_packet()? else {
             for lane in self.lanes.iter_mut().flatten() {
                 lane.flush(ready).map_err(|cause| cause.told(&self.opening))?;
@@ -82,7 +110,7 @@ impl Demuxer {
         if let Some(pacer) = &mut self.pacer {
             captured = pacer.wait(stamp_micros, &self.opening.interrupt).ok_or(SourceError::Interrupted)?;
         }
-        let shift = if let Input::Device(_) = self.opening.input {
+        let shift = if matches!(self.opening.input, Input::Device(_)) || self.opening.reconnect.is_some() {
             let since = captured.saturating_duration_since(self.opening.origin).as_micros();
             let since = i64::try_from(since).unwrap_or(i64::MAX);
             *self.shift.get_or_insert(since.saturating_sub(stamp_micros))
@@ -99,24 +127,57 @@ impl Demuxer {
         if !self.passes.next(self.lanes.iter_mut().flatten().map(|lane| &mut lane.timeline)) {
             return Ok(false);
         }
-        self.context = open_context(&self.opening)?;
-        let (tracks, mut lanes) = lay_out(&self.context, &self.opening)?;
+        let context = open_context(&self.opening)?;
+        let (tracks, lanes) = lay_out(&context, &self.opening)?;
         if tracks != self.tracks {
             return Err(SourceError::Changed { input: self.opening.text.clone() });
         }
+        self.go_on(context, lanes);
+        Ok(true)
+    }
+
+    /// Waits for an input that went away, and goes on with it by the time that has passed.
+    fn reconnect(&mut self, cause: Option<SourceError>) -> Result<(), SourceError> {
+        let input = self.opening.text.clone();
+        self.opening.tell(Connection::Lost { input: input.clone(), cause });
+        // A port or a device is free again once who had it is gone.
+        self.context = None;
+        let (context, tracks, lanes) = loop {
+            match open_context(&self.opening).and_then(|context| {
+                let (tracks, lanes) = lay_out(&context, &self.opening)?;
+                Ok((context, tracks, lanes))
+            }) {
+                Ok(opened) => break opened,
+                Err(SourceError::Interrupted) => return Err(SourceError::Interrupted),
+                Err(_) if self.opening.interrupt.wait_until(Instant::now() + RECONNECT_EVERY) => {}
+                Err(_) => return Err(SourceError::Interrupted),
+            }
+        };
+        if !tracks.iter().map(essence).eq(self.tracks.iter().map(essence)) {
+            return Err(SourceError::Changed { input });
+        }
+        self.go_on(context, lanes);
+        self.lanes.iter_mut().flatten().for_each(|lane| lane.timeline.part());
+        self.shift = None;
+        self.opening.tell(Connection::Restored { input });
+        Ok(())
+    }
+
+    /// Reads on from an input that was opened again, on the timelines of before.
+    fn go_on(&mut self, context: Context, mut lanes: Vec<Option<Lane>>) {
         let before = std::mem::take(&mut self.lanes);
         for (lane, before) in lanes.iter_mut().flatten().zip(before.into_iter().flatten()) {
             lane.timeline = before.timeline;
         }
-        self.lanes = lanes;
-        Ok(true)
+        (self.context, self.lanes) = (Some(context), lanes);
     }
 
     /// Reads the next packet that is whole; none at the end.
     fn read_packet(&mut self) -> Result<Option<Packet>, SourceError> {
+        let Some(context) = &mut self.context else { return Ok(None) };
         let mut packet = Packet::empty();
         for _ in 0..DAMAGED_MAX {
-            let read = packet.read(&mut self.context);
+            let read = packet.read(context);
             if self.opening.interrupt.is_set() {
                 return Err(SourceError::Interrupted);
             }
@@ -135,7 +196,19 @@ impl Demuxer {
     }
 }
 
+/// Returns what a track needs to go on behind another: all but what ffmpeg guesses from the first seconds.
+fn essence(track: &Track) -> (TrackKind, &str, TimeBase, Option<CodecParameters>) {
+    let parameters = CodecParameters::decode(&track.parameters).ok();
+    let parameters = parameters.map(|known| CodecParameters { bit_rate: 0, frame_rate: (0, 1), ..known });
+    (track.kind, &track.codec, track.time_base, parameters)
+}
+
 impl Opening {
+    /// Tells who asked; what nobody fetches is dropped.
+    fn tell(&self, connection: Connection) {
+        self.reconnect.iter().for_each(|told| drop(told.try_send(connection.clone())));
+    }
+
     fn read_error(&self, cause: Error) -> SourceError {
         SourceError::Read { input: self.text.clone(), cause: FfmpegError::new(cause) }
     }

@@ -123,6 +123,12 @@ pub enum SourceError {
         /// What ffmpeg answered.
         cause: FfmpegError,
     },
+    /// This ffmpeg has no such encoder of pictures.
+    #[error("this ffmpeg has no video encoder {encoder:?}: `ffmpeg -encoders` lists what it has")]
+    NoEncoder {
+        /// Its name.
+        encoder: String,
+    },
     /// The input cannot be read from its start again.
     #[error(
         "{input:?} cannot be looped, since it has no start to go back to: loop a file, or leave the loop out"

@@ -39,6 +39,7 @@ enum Work {
 pub(crate) enum LaneError {
     Changed,
     Oversize(usize),
+    NoEncoder(String),
     Codec(ffmpeg_next::Error),
     Sound(opus::Error),
 }
@@ -62,6 +63,7 @@ impl LaneError {
         match self {
             Self::Changed => SourceError::Changed { input },
             Self::Oversize(bytes) => SourceError::Oversize { input, bytes, max: ACCESS_UNIT_BYTES_MAX },
+            Self::NoEncoder(encoder) => SourceError::NoEncoder { encoder },
             Self::Codec(cause) => SourceError::Encode { input, cause: FfmpegError::new(cause) },
             Self::Sound(cause) => SourceError::EncodeSound { input, cause: cause.description().to_owned() },
         }

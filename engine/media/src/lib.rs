@@ -21,6 +21,7 @@
 
 mod capture;
 mod demux;
+mod devices;
 mod error;
 mod ffi;
 mod input;
@@ -34,9 +35,10 @@ mod source;
 mod stdio;
 mod timeline;
 
+pub use devices::{CaptureDevice, DeviceKind, devices};
 pub use error::{FfmpegError, SinkError, SourceError};
 pub use interrupt::Interrupt;
 pub use parameters::{CodecParameters, Medium, ParametersError};
 pub use play::{Picture, Plane, PlayConfig, PlayError, PlayStats, Player, Screen, Speaker};
 pub use sink::{Sink, SinkConfig, SinkCounts};
-pub use source::{CaptureDelay, Source, SourceConfig, data_track};
+pub use source::{CaptureDelay, Connection, Connections, PictureConfig, Source, SourceConfig, data_track};

@@ -31,8 +31,11 @@ pub struct SourceConfig {
     /// Whether a URL has to play soon or fail: its tracks are told after at most 1 s of media, as those of live
     /// protocols are and not after the 5 s that ffmpeg may take, and a server that is silent for 5 s is given up.
     pub prompt: bool,
-    /// Bits per second to encode raw pictures at; by their size when none.
-    pub video_bitrate: Option<u32>,
+    /// How raw pictures are encoded.
+    pub pictures: PictureConfig,
+    /// Whether an input that ends or fails is waited for and opened again, as a listener's next sender or a device that
+    /// is plugged in again; its timestamps go on by the time that has passed. Never for what is looped.
+    pub reconnect: bool,
     /// Makes the calls return.
     pub interrupt: Interrupt,
 }
@@ -46,9 +49,51 @@ impl SourceConfig {
             paced: true,
             data: false,
             prompt: false,
-            video_bitrate: None,
+            pictures: PictureConfig::default(),
+            reconnect: false,
             interrupt: Interrupt::new(),
         }
+    }
+}
+
+/// How raw pictures are encoded; what is encoded already passes through untouched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PictureConfig {
+    /// Bits per second; by the size of the pictures when none.
+    pub bitrate: Option<u32>,
+    /// ffmpeg's name of the encoder, such as `libx265` or `h264_nvenc`; `libx264` when none.
+    pub encoder: Option<String>,
+    /// The encoder's own name for how much work it spends; the fastest of x264 and x265 when none.
+    pub preset: Option<String>,
+}
+
+/// Tells that an input which is opened again went away, or that it is back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It ended, or failed for the cause told; it is waited for.
+    Lost {
+        /// The input, as it was named.
+        input: String,
+        /// Why; none at its end.
+        cause: Option<SourceError>,
+    },
+    /// It is read again.
+    Restored {
+        /// The input, as it was named.
+        input: String,
+    },
+}
+
+/// The losses and returns of a source's inputs, at most 16 that nobody has asked for; ends with the source.
+#[derive(Debug)]
+pub struct Connections(Receiver<Connection>);
+
+impl Iterator for Connections {
+    type Item = Connection;
+
+    /// Waits for the next one.
+    fn next(&mut self) -> Option<Connection> {
+        self.0.recv().ok()
     }
 }
 
@@ -83,6 +128,7 @@ pub struct Source {
     ready: VecDeque<AccessUnit>,
     pacer: Option<Pacer>,
     delays: Delays,
+    connections: Receiver<Connection>,
 }
 
 /// Where units come from.
@@ -97,6 +143,9 @@ enum Feed {
 /// slower makes the devices' own buffers drop.
 const DEVICE_UNITS_MAX: usize = 4;
 
+/// Losses and returns of inputs that wait to be asked for.
+const CONNECTIONS_MAX: usize = 16;
+
 impl Source {
     /// Opens the input and learns its tracks.
     ///
@@ -110,7 +159,9 @@ impl Source {
             return Err(SourceError::NotLoopable { input: config.input });
         }
         let delays = Delays::default();
-        let encoding = Encoding { video_bitrate: config.video_bitrate, delays: delays.clone() };
+        let encoding = Encoding { pictures: config.pictures.clone(), delays: delays.clone() };
+        let (told, connections) = bounded(CONNECTIONS_MAX);
+        let reconnect = (config.reconnect && !config.looped).then_some(told);
         let own_pace = |input: &Input| matches!(input, Input::Device(_) | Input::Url { live: true, .. });
         let paced = config.paced && !inputs.iter().all(own_pace);
         let threaded =
@@ -126,6 +177,7 @@ impl Source {
                 prompt: config.prompt,
                 origin,
                 encoding: encoding.clone(),
+                reconnect: reconnect.clone(),
                 interrupt: config.interrupt.clone(),
             };
             let demuxer = Demuxer::open(opening)?;
@@ -144,7 +196,7 @@ impl Source {
             last => Feed::Threads(read_on_threads(demuxers.into_iter().chain(last), &config)?),
         };
         let pacer = paced.then(Pacer::default);
-        Ok(Self { tracks, config, feed, ready: VecDeque::new(), pacer, delays })
+        Ok(Self { tracks, config, feed, ready: VecDeque::new(), pacer, delays, connections })
     }
 
     /// Returns the tracks, in the order of their numbers.
@@ -176,6 +228,11 @@ impl Source {
             due.ok_or(SourceError::Interrupted)?;
         }
         Ok(Some(unit))
+    }
+
+    /// Returns what happens to inputs that are opened again.
+    pub fn connections(&self) -> Connections {
+        Connections(self.connections.clone())
     }
 
     /// Returns how long a track's encoding takes, none where it passes through; what a device takes to hand over its

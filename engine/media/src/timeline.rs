@@ -76,6 +76,11 @@ impl Timeline {
         Stamp { dts, pts, duration: u32::try_from(duration).unwrap_or(u32::MAX) }
     }
 
+    /// Takes note that the units before and those to come are not of one run.
+    pub(crate) fn part(&mut self) {
+        self.under_way = false;
+    }
+
     /// Returns the length of the first pass in nanoseconds.
     fn length(&self) -> Option<i128> {
         let (first, last) = self.extent?;

@@ -81,8 +81,9 @@ pub use swarmcast_core::multicast::{MulticastChoice, MulticastChoiceError, Multi
 pub use swarmcast_core::node::GapCause;
 pub use swarmcast_core::stats::{KnownStream, StreamStats};
 pub use swarmcast_media::{
-    CaptureDelay, Interrupt, Picture, Plane, PlayConfig, PlayError, PlayStats, Screen, Sink, SinkConfig,
-    SinkCounts, SinkError, Source, SourceConfig, SourceError, Speaker, data_track,
+    CaptureDelay, CaptureDevice, Connection, Connections, DeviceKind, Interrupt, Picture, PictureConfig,
+    Plane, PlayConfig, PlayError, PlayStats, Screen, Sink, SinkConfig, SinkCounts, SinkError, Source,
+    SourceConfig, SourceError, Speaker, data_track, devices,
 };
 pub use swarmcast_net::{
     BindError, DiscoveryError, Driver, Neighbour, PEER_ADDRESSES_MAX, PeerAddress, PeerAddressError,

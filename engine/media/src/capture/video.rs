@@ -5,7 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling;
-use ffmpeg_next::{Dictionary, Error, Packet, Rational, Stream, codec, decoder, encoder, frame, picture};
+use ffmpeg_next::{
+    Dictionary, Error, Packet, Rational, Stream, codec, decoder, encoder, frame, media, picture,
+};
 use swarmcast_core::catalogue::TrackId;
 
 use super::{Delays, Encoded, Encoding};
@@ -18,6 +20,9 @@ const KEY_INTERVAL_MICROS: i64 = 1_000_000;
 
 /// Pictures a second of a device that does not tell.
 const FRAME_RATE_UNKNOWN: (u32, u32) = (30, 1);
+
+/// Encoder of pictures when none is named.
+const ENCODER: &str = "libx264";
 
 /// Bits a pixel when no rate is asked for: 2.3 Mbit/s at 1280x720 and 25 pictures a second.
 const BITS_PER_PIXEL: f64 = 0.1;
@@ -155,8 +160,10 @@ fn open_encoder(
     rate: (u32, u32),
     stream: &Stream<'_>,
     encoding: &Encoding,
-) -> Result<encoder::video::Encoder, Error> {
-    let codec = encoder::find_by_name("libx264").ok_or(Error::EncoderNotFound)?;
+) -> Result<encoder::video::Encoder, LaneError> {
+    let name = encoding.pictures.encoder.as_deref().unwrap_or(ENCODER);
+    let codec = encoder::find_by_name(name).filter(|codec| codec.medium() == media::Type::Video);
+    let codec = codec.ok_or_else(|| LaneError::NoEncoder(name.to_owned()))?;
     let mut context = codec::Context::new_with_codec(codec);
     // The codec data goes into the catalogue, not before every key picture.
     context.set_flags(codec::Flags::GLOBAL_HEADER);
@@ -171,16 +178,23 @@ fn open_encoder(
         video.set_aspect_ratio(decoder.aspect_ratio());
     }
     let pixels = f64::from(width) * f64::from(height) * f64::from(per_second);
-    let bitrate = encoding.video_bitrate.unwrap_or((pixels * BITS_PER_PIXEL).clamp(1e5, 5e7) as u32);
+    let bitrate = encoding.pictures.bitrate.unwrap_or((pixels * BITS_PER_PIXEL).clamp(1e5, 5e7) as u32);
     video.set_bit_rate(bitrate as usize);
     video.set_max_bit_rate(bitrate as usize);
     // Key pictures are asked for by time, since a camera's rate falls in the dark; the encoder's own are a fallback.
     video.set_gop((f64::from(per_second) * 10.0).clamp(10.0, 600.0) as u32);
     let mut options = Dictionary::new();
-    options.set("preset", "ultrafast");
-    options.set("tune", "zerolatency");
+    let of_x264 = name.starts_with("libx26");
+    let fastest = of_x264.then_some("ultrafast");
+    if let Some(preset) = encoding.pictures.preset.as_deref().or(fastest) {
+        options.set("preset", preset);
+    }
+    if of_x264 {
+        options.set("tune", "zerolatency");
+    }
+    // Every key picture is asked for as one to begin at; encoders without the option leave it.
     options.set("forced-idr", "1");
     // One second of buffer: a key picture may be as large as that.
     options.set("bufsize", &bitrate.to_string());
-    video.open_as_with(codec, options)
+    Ok(video.open_as_with(codec, options)?)
 }
