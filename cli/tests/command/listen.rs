@@ -74,5 +74,8 @@ fn viewers_carry_on_when_an_encoder_calls_again() {
     let times: Vec<f64> = times.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect();
     let steps = times.windows(2).map(|pair| pair[1] - pair[0]);
     let jumped: f64 = steps.filter(|step| *step > 0.1).sum();
-    assert!(away > 0.0 && jumped > away * 0.8, "it was away for {away} s, time went on by {jumped} s");
+    // The listener looks at a second of media before it says that the encoder is back.
+    let gone = away - 2.0;
+    assert!((jumped - gone).abs() < 0.8, "it was away for {gone} s, time went on by {jumped} s");
+    assert!(times.is_sorted(), "{times:?}");
 }

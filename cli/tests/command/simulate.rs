@@ -111,7 +111,7 @@ fn people_get_a_table_and_a_page() {
     }
     let page = fs::read_to_string(room.path("page.html")).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
-    assert_eq!(page.matches("<svg").count(), 4);
+    assert_eq!(page.matches("<svg").count(), 6);
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;alert(&#39;x&#39;)"));
     assert!(!page.contains("http") && !page.contains("NaN"), "it needs nothing from outside");
 }
