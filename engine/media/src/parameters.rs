@@ -335,4 +335,6 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
+// Said, since a fuzz target takes this file into another place.
+#[path = "parameters/tests.rs"]
 mod tests;
