@@ -9,10 +9,10 @@ use super::publish::{BEACON_PERIOD_PUSHED, Source};
 use super::stream::Stream;
 use super::{Action, Node};
 use super::{Batch, Event};
-use crate::ids::{BlockId, Now, PathId, StreamTag, Stripe};
+use crate::ids::{BlockId, Now, PathId, StreamTag};
 use crate::schedule::{Due, Offerer, Parcel, Shed};
 use crate::session::{Remote, Session};
-use crate::wire::{Control, Datagram, HaveMap, StreamState, WANTS_MAX, Want};
+use crate::wire::{Control, Datagram, HaveMap, WANTS_MAX, Want};
 
 /// Have-maps go out at least this often.
 const HAVE_PERIOD_MAX: Duration = Duration::from_millis(250);
@@ -24,9 +24,6 @@ const HAVE_PERIOD_MULTICAST: Duration = Duration::from_secs(1);
 /// Part of the time between two have-maps by which one may come sooner, to go out with others: one description serves
 /// all.
 const HAVE_TOGETHER: u32 = 4;
-/// How old a neighbour's newest beacon may be by its own word, which is itself up to a period old, before it gets a
-/// newer one from whoever has it: while all is well a beacon takes the way of the first stripe, and comes once.
-const BEACON_LAG_MS: u64 = 1_200;
 /// Age at which a session that ends makes earlier failures forgotten: who is full or sends away does so at once.
 const SETTLED: Duration = Duration::from_secs(5);
 /// Share of the received bytes that have-maps may take.
@@ -166,7 +163,6 @@ impl Node {
         let multicast = stream.source.as_ref().is_some_and(Source::is_multicast);
         let beacon_at = stream.source.as_ref().map(Source::next_beacon);
         let publisher = stream.publisher();
-        let lives = stream.last_beacon.as_ref().is_some_and(|last| last.beacon.state == StreamState::Live);
         for session in self.sessions.values_mut().filter(|session| session.greeted) {
             let Some(remote) = session.streams.get_mut(&tag) else { continue };
             if !remote.follows() || remote.have_at > now.after(period / HAVE_TOGETHER) {
@@ -186,7 +182,7 @@ impl Node {
             session.outbox.push_control(datagram.clone());
             let newer = stream.last_beacon.as_ref().filter(|_| match beacon_at {
                 Some(_) => remote.lacks_beacon(map.beacon_ms),
-                None => remote.lacks_relayed_beacon(map.beacon_ms, lives),
+                None => remote.beacon_ms < map.beacon_ms,
             });
             if let Some(beacon) = newer.map(|last| last.datagram.clone()) {
                 remote.beacon_ms = map.beacon_ms;
@@ -235,13 +231,6 @@ impl Remote {
     pub(super) fn lacks_beacon(&self, at_ms: u64) -> bool {
         let period = if self.is_pushed() { BEACON_PERIOD_PUSHED.as_millis() as u64 } else { 1 };
         at_ms >= self.beacon_ms.saturating_add(period)
-    }
-
-    /// Returns whether the neighbour is to get a beacon of that time from who relays it. That a stream is not live is
-    /// told by all.
-    fn lacks_relayed_beacon(&self, at_ms: u64, lives: bool) -> bool {
-        let lag_ms = if lives && !self.takes(Stripe(0)) { BEACON_LAG_MS } else { 1 };
-        self.beacon_ms + lag_ms <= at_ms
     }
 
     /// Returns whether the neighbour wants to know what this node holds.
