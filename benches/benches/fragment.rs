@@ -7,20 +7,15 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use swarmcast_benches::{PICTURE_SHARDS, UNITS, block, criterion, sealer, unit};
-use swarmcast_core::fragment::{Cutter, Submission};
-use swarmcast_core::ids::{BlockId, MediaTime, Now, Priority};
+use swarmcast_benches::{PICTURE_SHARDS, UNITS, block, criterion, sealer, submission};
+use swarmcast_core::fragment::Cutter;
+use swarmcast_core::ids::{BlockId, Now};
 use swarmcast_core::wire::{BlockHeader, Datagram, Want, peek_tag};
 
 fn cut(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fragment/cut");
     for (name, bytes) in UNITS {
-        let work = Submission {
-            unit: unit(bytes),
-            priority: Priority::Reference,
-            random_access: false,
-            media_time: MediaTime(0),
-        };
+        let work = submission(bytes);
         group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_function(name, |bencher| {
             bencher.iter_batched(

@@ -6,9 +6,9 @@
 //! Sizes: 1, 8, 40 and 62 data shards; 40 and 48 with parity of 7.5, 25 and 30 %. Bytes are those of the plaintext.
 
 use criterion::Throughput;
-use swarmcast_benches::{PICTURE_SHARDS, criterion, header, sealer, unit};
-use swarmcast_core::fragment::{Cutter, Submission};
-use swarmcast_core::ids::{MediaTime, Now, Priority};
+use swarmcast_benches::{PICTURE_SHARDS, criterion, header, sealer, submission};
+use swarmcast_core::fragment::Cutter;
+use swarmcast_core::ids::Now;
 use swarmcast_core::wire::SHARD_PLAIN_BYTES;
 
 /// Data and parity shards.
@@ -28,12 +28,7 @@ fn main() {
     }
     for parity in [0, 12] {
         let bytes = 48 * SHARD_PLAIN_BYTES - 100;
-        let work = Submission {
-            unit: unit(bytes),
-            priority: Priority::Reference,
-            random_access: false,
-            media_time: MediaTime(0),
-        };
+        let work = submission(bytes);
         group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_function(format!("from_picture_48+{parity}"), |bencher| {
             bencher.iter(|| {

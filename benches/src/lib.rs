@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::Criterion;
 use swarmcast_core::catalogue::{AccessUnit, Catalogue, TimeBase, Track, TrackId, TrackKind};
+use swarmcast_core::fragment::Submission;
 use swarmcast_core::group::GroupSpec;
 use swarmcast_core::ids::{BlockId, Epoch, MediaTime, Priority, Stripe};
 use swarmcast_core::seal::{SealedBlock, Sealer};
@@ -77,6 +78,12 @@ pub fn unit(bytes: usize) -> AccessUnit {
         disposable: false,
         payload,
     }
+}
+
+/// Makes what a cutter is given of an access unit of `bytes` bytes that others refer to.
+pub fn submission(bytes: usize) -> Submission {
+    let (priority, media_time) = (Priority::Reference, MediaTime(0));
+    Submission { unit: unit(bytes), priority, random_access: false, media_time }
 }
 
 /// Makes a header that describes block `block`, to be sealed.

@@ -192,6 +192,10 @@ fn open_encoder(
     if of_x264 {
         options.set("tune", "zerolatency");
     }
+    // x265 writes to standard error by itself, past ffmpeg's log.
+    if name == "libx265" {
+        options.set("x265-params", "log-level=none");
+    }
     // Every key picture is asked for as one to begin at; encoders without the option leave it.
     options.set("forced-idr", "1");
     // One second of buffer: a key picture may be as large as that.
