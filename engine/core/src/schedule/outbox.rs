@@ -220,7 +220,11 @@ impl Outbox {
         let possible = sent(alone) < start.expires;
 
         let begun = self.begun_random_access();
-        let older = || reference.iter().take(newest).filter(|parcel| parcel.tag == start.tag);
+        // Relays push blocks in the order of their arrival, so a newer one may wait before it.
+        let older = || {
+            let before = reference.iter().take(newest);
+            before.filter(|parcel| parcel.tag == start.tag && parcel.block < start.block)
+        };
         let oldest = older().find(|parcel| !parcel.random_access);
         let late = start.queued.after(start.patience() / if oldest.is_some() { 2 } else { 1 });
         let crowded = possible && sent(others + alone) > late;
@@ -231,7 +235,7 @@ impl Outbox {
         };
         let behind =
             |parcel: &&Parcel| parcel.tag == oldest.tag && parcel.block > oldest.block && parcel.begins;
-        let end = reference.iter().find(behind).map_or(start.block, |next| next.block);
+        let end = reference.iter().filter(behind).map(|next| next.block).min().unwrap_or(start.block);
         let goes = |parcel: &Parcel| {
             parcel.tag == oldest.tag
                 && parcel.block < end

@@ -128,3 +128,17 @@ fn sound_is_kept_and_told_pictures_wait_for_the_next_random_access_point() {
     let sent = run(&mut outbox, 700..800);
     assert_eq!(sent.keys().copied().collect::<Vec<_>>(), [62, 63, 64]);
 }
+
+#[test]
+fn what_waits_out_of_order_is_shed_as_well() {
+    let mut outbox = Outbox::default();
+    // A newer picture and a newer random-access point came before those of block 10.
+    outbox.push(picture(14, 40, at(0), false), Priority::Reference);
+    outbox.push(picture(3, 40, at(0), false), Priority::Reference);
+    push_random_access(&mut outbox, 20, 4, at(0));
+    push_random_access(&mut outbox, 10, 3, at(1));
+    outbox.shed_stale(at(400), RATE);
+    let shed = outbox.take_shed();
+    assert!(shed.iter().any(|shed| shed.block == BlockId(3)), "{shed:?}");
+    assert!(shed.iter().all(|shed| shed.block < BlockId(10)), "{shed:?}");
+}
