@@ -82,6 +82,8 @@ pub enum Output {
     /// It is written to a NUT file, in which every payload stays as it is; Matroska puts H.264 that comes from an
     /// encoder into another form.
     Archive,
+    /// It is written as MPEG-TS, and kept nowhere.
+    TransportStream,
     /// The hash of each access unit goes to this address by TCP, as soon as the unit is delivered.
     Hashes(SocketAddr),
 }
@@ -228,6 +230,9 @@ impl<'a> Swarm<'a> {
                 let file = self.directory.join(format!("viewer{index}.{ending}"));
                 command.arg("--output").arg(&file);
                 recording = Some(file);
+            }
+            Output::TransportStream => {
+                command.args(["--output", "/dev/null", "--format", "mpegts"]);
             }
             Output::Hashes(to) => {
                 command.args(["--output", &format!("tcp://{to}"), "--format", "framehash"]);

@@ -16,6 +16,8 @@ mod churn;
 mod clean;
 mod cpu;
 mod distance;
+mod everyday;
+mod fanout;
 mod fault;
 mod join;
 mod loss;
@@ -74,6 +76,8 @@ pub const SCENARIOS: &[Scenario] = &[
     tested("fault-overrun", "a viewer too slow for its receive buffers", fault::overrun::run),
     tested("fault-loss", "loss, bursts, duplicates, reordering", fault::loss::run),
     tested("fault-forgery", "lies multicast without the key", fault::forgery::run),
+    untested("everyday", "10 Mbit/s to 8 viewers, beside plain ffmpeg", everyday::run),
+    untested("fanout", "50 Mbit/s to 8 viewers, beside plain iroh", fanout::run),
     untested("multicast-cost", "processor time and bytes by number of viewers", fault::cost::run),
     named("soak", "endurance: loss, churn, restarts, for --minutes", soak::run),
 ];
