@@ -11,6 +11,9 @@ use crate::node::ConnectError;
 
 /// Time between two looks at a stream that does well, while datagrams of it arrive.
 const JUDGE_PERIOD: Duration = Duration::from_millis(4);
+/// Longest that what was seen in between waits for the next datagram to be looked at with: a timer of its own would wake
+/// the driver once more for nearly every block.
+const JUDGE_WAIT_MAX: Duration = Duration::from_millis(25);
 /// Shortest time until the next look: a monitor that is late must not keep the driver from its other work.
 const JUDGE_GAP_MIN: Duration = Duration::from_millis(1);
 /// Blocks behind a missing one that are looked through for something that came.
@@ -183,7 +186,7 @@ impl Node {
     pub(super) fn judge_timeout(&self) -> Option<Now> {
         let earliest = self.now.after(JUDGE_GAP_MIN);
         let due = self.watches.values().filter_map(|watch| {
-            let open = watch.unjudged.map(|since| since.after(JUDGE_PERIOD));
+            let open = watch.unjudged.map(|since| since.after(JUDGE_WAIT_MAX));
             watch.monitor.next_timeout(self.now).into_iter().chain(open).min()
         });
         due.min().map(|at| at.max(earliest))
@@ -194,8 +197,9 @@ impl Node {
         let handles: Vec<_> = self.watches.keys().copied().collect();
         for handle in handles {
             let Some(watch) = self.watches.get_mut(&handle) else { continue };
-            let fresh = watch.unjudged.is_none_or(|since| now.since(since) < JUDGE_PERIOD);
-            let due = watch.monitor.next_timeout(now).is_some_and(|at| at <= now);
+            let fresh = now.since(watch.judged) < JUDGE_PERIOD;
+            let waited = watch.unjudged.is_some_and(|since| now.since(since) >= JUDGE_WAIT_MAX);
+            let due = waited || watch.monitor.next_timeout(now).is_some_and(|at| at <= now);
             if routine && fresh && !due && watch.monitor.is_calm() {
                 watch.unjudged = watch.unjudged.or(Some(now));
             } else {
@@ -207,7 +211,7 @@ impl Node {
     /// Draws the conclusions for one subscription.
     pub(super) fn judge(&mut self, now: Now, handle: StreamHandle) {
         while let Some(watch) = self.watches.get_mut(&handle) {
-            watch.unjudged = None;
+            (watch.judged, watch.unjudged) = (now, None);
             let Some(change) = watch.monitor.poll(now) else { return };
             let current = watch.current.map(|(tag, ..)| tag);
             let health = watch.monitor.health(now);

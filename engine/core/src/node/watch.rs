@@ -39,6 +39,8 @@ pub(super) struct Watch {
     /// When the choice among several publishers is made.
     pub(super) pin_at: Option<Now>,
     pub(super) monitor: Monitor,
+    /// When conclusions were last drawn.
+    pub(super) judged: Now,
     /// Since when something was seen that no conclusion was drawn of.
     pub(super) unjudged: Option<Now>,
     /// Whether the neighbours' pushes are suspended, whatever the run of the publisher.
@@ -64,8 +66,9 @@ impl Node {
         if let Some(up) = self.network {
             monitor.handle_network(up);
         }
+        let (judged, unjudged) = (now, None);
         let watch =
-            Watch { subscription, current: None, pin_at: None, monitor, unjudged: None, parked: false };
+            Watch { subscription, current: None, pin_at: None, monitor, judged, unjudged, parked: false };
         self.watches.insert(handle, watch);
         self.witness_neighbours();
         self.open_channel(handle, &name, multicast);
