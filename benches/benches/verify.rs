@@ -4,17 +4,20 @@
 //! `hash_16_shards` compares the hashes that the format could have had: BLAKE3 on exactly 1,024 bytes is one chunk of
 //! its tree, so 16 shards are hashed at once, a lane each; SHA-256 has instructions of its own and no lanes.
 //!
-//! Sizes: one shard, 16, and whole blocks of 8, 40 and 62, with the block's header and without. Bytes are those of
+//! Sizes: one shard, 16, and whole blocks of 8, 40 and 62, with the block's header and without; five headers that share a signature. Bytes are those of
 //! the sealed shards: divided by 1,024 they are fragments.
 
 use std::hint::black_box;
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
 use ring::digest::{SHA256, digest};
-use swarmcast_benches::{PICTURE_SHARDS, block, criterion, sealer};
-use swarmcast_core::seal::{EpochKeys, Hashed, SealedBlock, VerifiedHeader, leaf, leaves};
-use swarmcast_core::wire::{Datagram, SHARD_BYTES};
+use swarmcast_benches::{PICTURE_SHARDS, block, criterion, header, sealer};
+use swarmcast_core::seal::{
+    EpochKeys, Hashed, SealedBlock, SignedRoots, Unsealed, VerifiedHeader, leaf, leaves,
+};
+use swarmcast_core::wire::{Datagram, SHARD_BYTES, SHARD_PLAIN_BYTES};
 
 fn hash(criterion: &mut Criterion) {
     let shards: Vec<[u8; SHARD_BYTES]> = (0..16).map(|n| [n; SHARD_BYTES]).collect();
@@ -47,6 +50,24 @@ fn verify_run(header: &VerifiedHeader, run: Vec<Bytes>) -> usize {
 fn verify_block(keys: &EpochKeys, sealed: &SealedBlock, run: Vec<Bytes>) -> usize {
     let header = keys.verify_header(sealed.header.datagram().clone()).expect("it is genuine");
     verify_run(&header, run)
+}
+
+/// The headers of five blocks that share a signature, as a viewer takes them in.
+fn batch(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let sealer = sealer();
+    let plain = vec![7; 62 * SHARD_PLAIN_BYTES];
+    let block = |number| Unsealed { header: header(number), plain: &plain, parity: 0 };
+    let sealed = sealer.seal_all((0..5).map(block).collect());
+    let headers: Vec<Bytes> = sealed.iter().map(|block| block.header.datagram().clone()).collect();
+    group.throughput(Throughput::Bytes(headers.iter().map(|header| header.len() as u64).sum()));
+    group.bench_function("batch_of_5_headers", |bencher| {
+        bencher.iter(|| {
+            let mut roots = SignedRoots::default();
+            let verify =
+                |header: &Bytes| sealer.keys().verify_header_among(header.clone(), &mut roots).is_ok();
+            assert_eq!(headers.iter().map(verify).filter(|verified| *verified).count(), headers.len());
+        });
+    });
 }
 
 fn main() {
@@ -82,6 +103,7 @@ fn main() {
             bencher.iter(|| sealer.keys().verify_header(datagram.clone()).is_ok());
         });
     }
+    batch(&mut group);
     group.finish();
     criterion.final_summary();
 }

@@ -27,7 +27,29 @@ impl Forge {
     pub(crate) fn header(&self, header: &BlockHeader, inline: &[u8]) -> Bytes {
         let mut out = Vec::new();
         header.encode(self.sealer.keys().tag(), inline, &mut out);
-        self.finish(b"swarmcast 1 block", out)
+        self.finish_header(out, 0)
+    }
+
+    /// Appends what proves a header, as it stands: to one of a batch a path of `fill`, and the signature of the root
+    /// that it leads to.
+    pub(crate) fn finish_header(&self, mut body: Vec<u8>, fill: u8) -> Bytes {
+        let mut root = *blake3::hash(&body).as_bytes();
+        let place = if body.first() == Some(&0x1a) { body.get(5).copied() } else { None };
+        let (mut index, mut count) = place.map_or((0, 1), |place| (place & 0x0f, place >> 4));
+        // A place that is none is refused whatever follows.
+        while index < count && (2..=8).contains(&count) {
+            let by = [fill; 16];
+            if index % 2 == 1 || index + 1 < count {
+                let short = &root[..16];
+                let joined = if index % 2 == 1 { [&by, short].concat() } else { [short, &by].concat() };
+                root = *blake3::hash(&[&[1], &joined[..]].concat()).as_bytes();
+                body.extend_from_slice(&by);
+            }
+            (index, count) = (index / 2, count.div_ceil(2));
+        }
+        let signature = self.sign(b"swarmcast 1 block", &root);
+        body.extend_from_slice(&signature);
+        body.into()
     }
 
     /// Signs a beacon as it stands.

@@ -46,13 +46,14 @@ pub fn datagram(data: &[u8]) {
         Ok(Datagram::Header | Datagram::Beacon | Datagram::Report) | Err(_) => data.to_vec(),
     };
     assert_eq!(Datagram::decode(&again), Datagram::decode(data));
-    if let Ok((header, inline_at, signed)) = BlockHeader::decode(data) {
-        let inline = if header.is_inline() { &data[inline_at..signed] } else { &[] };
+    if let Ok((header, inline_at, proof)) = BlockHeader::decode(data) {
+        let inline = if header.is_inline() { &data[inline_at..proof.covered] } else { &[] };
         let mut again = Vec::new();
-        header.encode(tag, inline, &mut again);
-        again.extend_from_slice(&data[signed..]);
+        header.encode_at(proof.place, tag, inline, &mut again);
+        again.extend_from_slice(&data[proof.covered..]);
         assert!(again.len() <= DATAGRAM_BYTES_MAX);
-        assert_eq!(BlockHeader::decode(&again).map(|(header, ..)| header), Ok(header));
+        let (header_again, _, proof_again) = BlockHeader::decode(&again).expect("it was decoded before");
+        assert_eq!((header_again, proof_again.place), (header, proof.place));
     }
     if let Ok((beacon, signed)) = Beacon::decode(data) {
         let mut again = Vec::new();

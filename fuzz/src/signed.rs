@@ -3,10 +3,11 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use swarmcast_core::group::GroupSpec;
 use swarmcast_core::ids::{BlockId, Epoch, FragmentId, MediaTime, PeerId, Priority, Stripe, WallClock};
-use swarmcast_core::seal::{VerifiedHeader, VerifyError, leaf};
-use swarmcast_core::wire::{Beacon, BlockHeader, Datagram, Offer, StreamState, encode_fragment};
+use swarmcast_core::seal::{SignedRoots, VerifiedHeader, VerifyError, leaf};
+use swarmcast_core::wire::{Beacon, BlockHeader, Datagram, Offer, Place, StreamState, encode_fragment};
 
 use super::feed::Feed;
 use super::forge::Forge;
@@ -28,22 +29,38 @@ pub fn header(data: &[u8]) {
 }
 
 fn block(feed: &mut Feed<'_>) {
-    let edits = feed.u8() % 4;
+    let shape = feed.u8();
+    let (edits, count) = (shape % 4, 1 + (shape >> 2 & 7));
     let (header, shards) = draw_header(feed);
     let inline = if header.is_inline() { feed.bytes(1200).to_vec() } else { Vec::new() };
     let mut body = Vec::new();
-    header.encode(FORGE.sealer.keys().tag(), &inline, &mut body);
-    let honest = FORGE.header(&header, &inline);
+    let place = if header.is_inline() { None } else { Place::new((shape >> 5) % count, count) };
+    header.encode_at(place.unwrap_or(Place::ALONE), FORGE.sealer.keys().tag(), &inline, &mut body);
+    let honest = FORGE.finish_header(body.clone(), shape);
     for _ in 0..edits {
         let at = usize::from(feed.u16()) % body.len();
         body[at] ^= feed.u8();
     }
-    let datagram = FORGE.finish(b"swarmcast 1 block", body);
+    let datagram = FORGE.finish_header(body, shape);
     assert!(edits > 0 || datagram == honest);
-    match FORGE.sealer.keys().verify_header(datagram) {
-        Ok(verified) => check_block(&verified, &shards, feed),
+    let mut roots = SignedRoots::default();
+    match FORGE.sealer.keys().verify_header_among(datagram.clone(), &mut roots) {
+        Ok(verified) => {
+            check_block(&verified, &shards, feed);
+            check_proof(&datagram, roots, feed);
+        }
         Err(why) => assert_ne!(why, VerifyError::Signature, "it was signed as it stands"),
     }
+}
+
+/// Whatever is altered of a header is refused, also when its root has verified before.
+fn check_proof(datagram: &Bytes, mut roots: SignedRoots, feed: &mut Feed<'_>) {
+    let keys = FORGE.sealer.keys();
+    assert!(keys.verify_header_among(datagram.clone(), &mut roots).is_ok());
+    let mut altered = datagram.to_vec();
+    let at = usize::from(feed.u16()) % altered.len();
+    altered[at] ^= feed.u8().max(1);
+    assert!(keys.verify_header_among(altered.into(), &mut roots).is_err());
 }
 
 /// A header with any counts, and leaves that fit shards of the case where there are as many.
@@ -92,7 +109,7 @@ fn check_block(verified: &VerifiedHeader, shards: &[Vec<u8>], feed: &mut Feed<'_
         let fits = header.leaves.get(usize::from(named)) == Some(&leaf(shard))
             && shard.len() == expected_bytes(header, named)
             && view.id.block == header.block;
-        assert_eq!(verified.verify(view, bytes::Bytes::from(datagram)).is_ok(), fits);
+        assert_eq!(verified.verify(view, Bytes::from(datagram)).is_ok(), fits);
     }
 }
 

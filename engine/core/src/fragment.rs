@@ -171,16 +171,19 @@ fn track_bit(work: &Submission) -> u32 {
 }
 
 fn span(work: &Submission, plain_bytes_max: usize, out: &mut Vec<Draft>) {
-    let mut plain = Vec::with_capacity(RECORD_HEAD_BYTES_MAX + work.unit.payload.len());
-    RecordWriter::new().put(&work.unit, &mut plain);
-    plain.extend_from_slice(&work.unit.payload);
-    out.extend(plain.chunks(plain_bytes_max).enumerate().map(|(index, part)| Draft {
+    let mut head = Vec::with_capacity(RECORD_HEAD_BYTES_MAX);
+    RecordWriter::new().put(&work.unit, &mut head);
+    let payload = &work.unit.payload[..];
+    let (first, others) = payload.split_at(payload.len().min(plain_bytes_max - head.len()));
+    let draft = |plain, continues| Draft {
         priority: work.priority,
-        continues: index > 0,
-        random_access: work.random_access && index == 0,
+        continues,
+        random_access: work.random_access && !continues,
         media_time: work.media_time,
-        plain: part.to_vec(),
-    }));
+        plain,
+    };
+    out.push(draft([&head, first].concat(), false));
+    out.extend(others.chunks(plain_bytes_max).map(|part| draft(part.to_vec(), true)));
 }
 
 /// Why a verified block could not be turned into access units; its publisher is at fault, or not of this group.

@@ -1,8 +1,11 @@
-//! Parity shards: a Cauchy code over GF(2^8) in whole bytes, without `unsafe` or lookup in the inner loop.
+//! Parity shards: a Cauchy code over GF(2^8) in whole bytes, in vectors as wide as the processor has them.
 //!
 //! Any `data` of the `data + parity` shards of a block give back the others. Shards are columns of 1,024 symbols;
 //! shorter ones are padded with zeros. The first parity shard is the plain XOR of the data, so that the usual loss,
 //! one shard, costs one XOR of the block. `docs/wire.md` defines the code for other implementations.
+
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, dispatch, u8x64};
 
 use crate::wire::{SHARD_BYTES, SHARDS_MAX};
 
@@ -17,7 +20,13 @@ const TABLES: ([u8; 510], [u8; 256]) = tables();
 const FIRST_ROW: u8 = 128;
 const _: () = assert!(SHARDS_MAX <= FIRST_ROW as usize && SHARDS_MAX <= u64::BITS as usize);
 
-static ZEROS: Shard = [0; SHARD_BYTES];
+/// Shards whose sums are made beforehand: four have 16, for eleven additions.
+const GROUP: usize = 4;
+const GROUPS_MAX: usize = SHARDS_MAX.div_ceil(GROUP);
+/// Bytes of a shard that are worked on at once: the sums of all groups take 16 KiB, half of a first-level cache.
+const STRIP_BYTES: usize = 64;
+/// Strips that a lone row takes at once.
+const STRIPS: usize = 4;
 
 /// Why shards cannot be made or made good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +62,8 @@ pub fn encode(data: &[&[u8]], parity: usize) -> Result<Vec<Shard>, ParityError> 
     check_counts(data.len(), parity)?;
     let padded = pad(data.iter().copied())?;
     let data = whole(data.iter().copied(), &padded);
-    Ok((0..parity as u8).map(|row| sum((0..).map(|index| coefficient(row, index)), &data)).collect())
+    let row = |row| (0..data.len() as u8).map(|index| coefficient(row, index)).collect();
+    Ok(combine(&(0..parity as u8).map(row).collect::<Vec<_>>(), &data))
 }
 
 /// Returns the data shards that are missing, each with its index. Parity is used only as far as it is needed.
@@ -78,21 +88,13 @@ pub fn recover(data: &[Option<&[u8]>], parity: &[Option<&[u8]>]) -> Result<Vec<(
     let padded = pad(present().chain(used()))?;
     let shards = whole(present().chain(used()), &padded);
     let (present, used) = shards.split_at(indices.len());
-    let remainders: Vec<Shard> = rows
-        .iter()
-        .zip(used)
-        .map(|(row, parity)| {
-            let sources: Vec<&Shard> = present.iter().chain([parity]).copied().collect();
-            sum(indices.iter().map(|index| coefficient(*row, *index)).chain([1]), &sources)
-        })
-        .collect();
+    let row = |row: &u8| indices.iter().map(|index| coefficient(*row, *index)).collect();
+    let mut remainders = combine(&rows.iter().map(row).collect::<Vec<_>>(), present);
+    for (remainder, parity) in remainders.iter_mut().zip(used) {
+        remainder.iter_mut().zip(*parity).for_each(|(symbol, of_parity)| *symbol ^= of_parity);
+    }
     let remainders: Vec<&Shard> = remainders.iter().collect();
-    let inverse = invert(&rows, &missing);
-    Ok(missing
-        .iter()
-        .zip(&inverse)
-        .map(|(index, row)| (*index, sum(row.iter().copied(), &remainders)))
-        .collect())
+    Ok(missing.iter().copied().zip(combine(&invert(&rows, &missing), &remainders)).collect())
 }
 
 fn check_counts(data: usize, parity: usize) -> Result<(), ParityError> {
@@ -119,43 +121,103 @@ fn whole<'a>(shards: impl Iterator<Item = &'a [u8]>, padded: &'a [Shard]) -> Vec
     shards.filter_map(|shard| shard.try_into().ok().or_else(|| padded.next())).collect()
 }
 
-/// Sums up at most 64 shards, each times its coefficient, by Horner's rule over the coefficients' bits: seven doublings
-/// of the sum, whatever the number of shards, and an XOR for each bit that is set.
-fn sum(coefficients: impl Iterator<Item = u8>, shards: &[&Shard]) -> Shard {
+/// For each bit of the coefficients, the highest first, and each group of shards: which of the group have it.
+type Picks = [[u8; GROUPS_MAX]; 8];
+
+/// Sums up at most 64 shards for each row of coefficients, each shard times its own: by Horner's rule over the bits of
+/// the coefficients, seven doublings of a sum whatever the number of shards.
+fn combine(rows: &[Vec<u8>], shards: &[&Shard]) -> Vec<Shard> {
+    let mut sums = vec![[0; SHARD_BYTES]; rows.len()];
+    if let ([row], [sum]) = (rows, &mut sums[..]) {
+        dispatch!(Level::new(), simd => combine_row(simd, row, shards, sum));
+    } else {
+        let picks: Vec<Picks> = rows.iter().map(|row| pick(row)).collect();
+        dispatch!(Level::new(), simd => combine_strips(simd, &picks, shards, &mut sums));
+    }
+    sums
+}
+
+/// With one addition for each bit that is set: the usual repair, one shard by the first parity, is a plain sum.
+#[inline(always)]
+fn combine_row<S: Simd>(simd: S, row: &[u8], shards: &[&Shard], sum: &mut Shard) {
     let mut planes = [0_u64; 8];
-    for (at, coefficient) in coefficients.take(shards.len()).enumerate() {
-        for (bit, plane) in planes.iter_mut().enumerate() {
+    for (at, coefficient) in row.iter().enumerate() {
+        for (bit, plane) in planes.iter_mut().rev().enumerate() {
             *plane |= u64::from(coefficient >> bit & 1) << at;
         }
     }
-    let mut sum = [0; SHARD_BYTES];
-    for plane in planes.iter().rev().skip_while(|plane| **plane == 0) {
-        double(&mut sum);
-        let mut rest = *plane;
-        while rest != 0 {
-            add(&mut sum, [(); 4].map(|()| take(&mut rest, shards)));
+    for (strips, of_sum) in
+        sum.as_chunks_mut::<STRIP_BYTES>().0.as_chunks_mut::<STRIPS>().0.iter_mut().enumerate()
+    {
+        let mut sums = [u8x64::splat(simd, 0); STRIPS];
+        for plane in planes.iter().skip_while(|plane| **plane == 0) {
+            sums = sums.map(|sum| double(simd, sum));
+            let mut rest = *plane;
+            while rest != 0 {
+                let shard = shards[rest.trailing_zeros() as usize];
+                let strips = &shard.as_chunks::<STRIP_BYTES>().0.as_chunks::<STRIPS>().0[strips];
+                for (sum, strip) in sums.iter_mut().zip(strips) {
+                    *sum ^= u8x64::from_slice(simd, strip);
+                }
+                rest &= rest - 1;
+            }
+        }
+        sums.iter().zip(of_sum).for_each(|(sum, strip)| sum.store_slice(strip));
+    }
+}
+
+fn pick(coefficients: &[u8]) -> Picks {
+    let mut picks = [[0; GROUPS_MAX]; 8];
+    for (at, coefficient) in coefficients.iter().enumerate().take(GROUP * GROUPS_MAX) {
+        for (bit, groups) in picks.iter_mut().rev().enumerate() {
+            groups[at / GROUP] |= (coefficient >> bit & 1) << (at % GROUP);
+        }
+    }
+    picks
+}
+
+/// By the method of four Russians, with one addition for each bit and group of four shards, whose 16 sums all rows
+/// share. Strip by strip, so that the sums of all groups stay in the first-level cache.
+#[inline(always)]
+fn combine_strips<S: Simd>(simd: S, picks: &[Picks], shards: &[&Shard], sums: &mut [Shard]) {
+    let mut tables = [[u8x64::splat(simd, 0); 1 << GROUP]; GROUPS_MAX];
+    for strip in 0..SHARD_BYTES / STRIP_BYTES {
+        let groups = shards.chunks(GROUP).zip(&mut tables);
+        let groups = groups.map(|(group, table)| sum_up(simd, group, strip, table)).count();
+        for (picks, sum) in picks.iter().zip(&mut *sums) {
+            let strip = &mut sum.as_chunks_mut::<STRIP_BYTES>().0[strip];
+            horner(simd, picks, &tables[..groups]).store_slice(strip);
+        }
+    }
+}
+
+/// Fills in the sums of a group's shards: entry `n` is that of the shards whose bits are set in `n`.
+#[inline(always)]
+fn sum_up<S: Simd>(simd: S, group: &[&Shard], strip: usize, table: &mut [u8x64<S>; 1 << GROUP]) {
+    for (at, shard) in group.iter().enumerate() {
+        let strip = u8x64::from_slice(simd, &shard.as_chunks::<STRIP_BYTES>().0[strip]);
+        for sum in 0..1 << at {
+            table[1 << at | sum] = table[sum] ^ strip;
+        }
+    }
+}
+
+#[inline(always)]
+fn horner<S: Simd>(simd: S, picks: &Picks, tables: &[[u8x64<S>; 1 << GROUP]]) -> u8x64<S> {
+    let mut sum = u8x64::splat(simd, 0);
+    for picks in picks.iter().skip_while(|picks| **picks == [0; GROUPS_MAX]) {
+        sum = double(simd, sum);
+        for (table, pick) in tables.iter().zip(picks) {
+            sum ^= table[usize::from(*pick) % (1 << GROUP)];
         }
     }
     sum
 }
 
-/// Takes the shard of the lowest bit; zeros when there is none.
-fn take<'a>(plane: &mut u64, shards: &[&'a Shard]) -> &'a Shard {
-    let shard = shards.get(plane.trailing_zeros() as usize).copied().unwrap_or(&ZEROS);
-    *plane &= plane.saturating_sub(1);
-    shard
-}
-
-/// Four at once: one at a time, loading and storing the sum costs more than the shards.
-fn add(sum: &mut Shard, [a, b, c, d]: [&Shard; 4]) {
-    for (at, symbol) in sum.iter_mut().enumerate() {
-        *symbol ^= a[at] ^ b[at] ^ c[at] ^ d[at];
-    }
-}
-
-fn double(sum: &mut Shard) {
-    // The arithmetic shift spreads the highest bit over the symbol: a mask without a branch.
-    sum.iter_mut().for_each(|symbol| *symbol = *symbol << 1 ^ ((*symbol as i8 >> 7) as u8 & POLYNOMIAL));
+#[inline(always)]
+fn double<S: Simd>(simd: S, symbols: u8x64<S>) -> u8x64<S> {
+    let (zero, polynomial) = (u8x64::splat(simd, 0), u8x64::splat(simd, POLYNOMIAL));
+    (symbols + symbols) ^ symbols.simd_ge(0x80).select(polynomial, zero)
 }
 
 /// Returns the coefficient of a data shard in a parity shard: a Cauchy matrix, each column divided by its first symbol,

@@ -1,30 +1,32 @@
 //! Seal and verify: keys of an epoch, the publisher's signer, and the types that prove verification.
 //!
 //! A shard is sealed with AES-128-GCM under the epoch key, nonce (block, index). A block header carries the hash of
-//! every sealed shard and is signed once with Ed25519 (RFC 8032). [`VerifiedHeader`] and [`VerifiedFragment`] can only
+//! every sealed shard and is signed once with Ed25519 (RFC 8032), or once with those of the blocks that closed with it. [`VerifiedHeader`] and [`VerifiedFragment`] can only
 //! be made here: by sealing, or by verifying.
 
+mod batch;
+mod sealer;
 mod verified;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::VerifyingKey;
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf;
 
 use crate::catalogue::Catalogue;
 use crate::group::GroupSpec;
-use crate::ids::{BlockId, Epoch, FragmentId, GroupId, PeerId, StreamKey, StreamTag};
+use crate::ids::{Epoch, FragmentId, GroupId, StreamKey, StreamTag};
 pub use crate::leaf::{Hashed, leaf, leaves};
 use crate::memo::Memo;
-use crate::parity;
 use crate::wire::{
-    Beacon, BlockHeader, DecodeError, FRAGMENT_HEAD_BYTES_MAX, FragmentView, LEAF_BYTES, Offer,
-    REPORT_CODE_BYTES, Report, SHARD_PLAIN_BYTES, SHARDS_MAX, SIGNATURE_BYTES, TAG_BYTES, decode_catalogue,
-    encode_catalogue, encode_fragment,
+    Beacon, BlockHeader, DecodeError, FragmentView, Offer, REPORT_CODE_BYTES, Report, SIGNATURE_BYTES,
+    decode_catalogue, peek_tag,
 };
 
+pub use self::batch::SignedRoots;
+pub use self::sealer::{Sealer, Unsealed};
 pub use self::verified::{SealedBlock, VerifiedFragment, VerifiedHeader};
 
 const BLOCK_CONTEXT: &[u8] = b"swarmcast 1 block";
@@ -117,8 +119,31 @@ impl EpochKeys {
     /// # Errors
     /// [`VerifyError`] says what is wrong with it.
     pub fn verify_header(&self, datagram: Bytes) -> Result<VerifiedHeader, VerifyError> {
-        let (header, inline_at, signed) = BlockHeader::decode(&datagram)?;
-        self.check(BLOCK_CONTEXT, &datagram, signed)?;
+        self.verify_header_among(datagram, &mut SignedRoots::default())
+    }
+
+    /// As [`EpochKeys::verify_header`], without a signature for a batch whose root is in `roots`; one that verified is
+    /// kept there.
+    ///
+    /// # Errors
+    /// [`VerifyError`] says what is wrong with it.
+    pub fn verify_header_among(
+        &self,
+        datagram: Bytes,
+        roots: &mut SignedRoots,
+    ) -> Result<VerifiedHeader, VerifyError> {
+        let (header, inline_at, proof) = BlockHeader::decode(&datagram)?;
+        if peek_tag(&datagram) != Some(self.tag) {
+            return Err(VerifyError::Foreign);
+        }
+        let signature = datagram.last_chunk().ok_or(DecodeError::Truncated)?;
+        let root = batch::root(&datagram, &proof);
+        if !roots.knows(&root, signature) {
+            self.verify(BLOCK_CONTEXT, &root, signature)?;
+            if !proof.place.is_alone() {
+                roots.keep(root, *signature);
+            }
+        }
         Ok(VerifiedHeader { header, datagram, inline_at })
     }
 
@@ -238,144 +263,6 @@ impl EpochKeys {
     fn message(&self, context: &[u8], body: &[u8]) -> Vec<u8> {
         let epoch = self.epoch.0.to_be_bytes();
         [context, &self.group.0, &self.key.0, &epoch, body].concat()
-    }
-}
-
-/// The publisher's side: keys of the epoch and the stream's private key.
-pub struct Sealer {
-    keys: EpochKeys,
-    signing: SigningKey,
-}
-
-impl Sealer {
-    /// Makes the sealer of one epoch from the stream key's 32-byte seed.
-    ///
-    /// # Errors
-    /// [`VerifyError`] when no keys can be derived from it.
-    pub fn new(group: &GroupSpec, seed: &[u8; 32], epoch: Epoch) -> Result<Self, VerifyError> {
-        let signing = SigningKey::from_bytes(seed);
-        let key = StreamKey(signing.verifying_key().to_bytes());
-        Ok(Self { keys: EpochKeys::derive(group, key, epoch)?, signing })
-    }
-
-    /// Returns the keys that every member derives.
-    pub fn keys(&self) -> &EpochKeys {
-        &self.keys
-    }
-
-    /// Cuts a block's plaintext into shards, seals them, adds `parity` shards over what was sealed, as many as the
-    /// block has room for, and signs the header. A block of one shard travels in its header's datagram and has no
-    /// parity. Counts, last length and leaves of `header` are filled in here. `plain` has 1 to 62 * 1,008 bytes.
-    pub fn seal(&self, mut header: BlockHeader, plain: &[u8], parity: u8) -> SealedBlock {
-        let count = plain.len().div_ceil(SHARD_PLAIN_BYTES);
-        header.data = count as u8;
-        header.parity = if count == 1 { 0 } else { parity.min(SHARDS_MAX.saturating_sub(count) as u8) };
-        header.last_shard_bytes = (plain.len() - (count - 1) * SHARD_PLAIN_BYTES + TAG_BYTES) as u16;
-        header.leaves.clear();
-        if count == 1 {
-            let mut shard = plain.to_vec();
-            self.seal_shard(FragmentId { block: header.block, index: 0 }, &mut shard, 0);
-            return SealedBlock { header: self.sign_header(header, &shard), fragments: Vec::new() };
-        }
-        let mut fragments = Vec::with_capacity(usize::from(header.shards()));
-        header.leaves.reserve_exact(usize::from(header.shards()));
-        self.seal_data(header.block, plain, &mut fragments);
-        leaves(fragments.iter().map(VerifiedFragment::shard), &mut header.leaves);
-        self.add_parity(&mut header, &mut fragments);
-        SealedBlock { header: self.sign_header(header, &[]), fragments }
-    }
-
-    /// Signs a beacon; returns its datagram.
-    pub fn seal_beacon(&self, beacon: &Beacon) -> Bytes {
-        let mut out = Vec::with_capacity(160);
-        beacon.encode(self.keys.tag, &mut out);
-        self.sign(BEACON_CONTEXT, &mut out);
-        out.into()
-    }
-
-    /// Seals a catalogue and signs the offer of it.
-    ///
-    /// # Errors
-    /// [`DecodeError::Range`] names the field of the catalogue that no receiver would accept.
-    pub fn seal_offer(
-        &self,
-        catalogue: &Catalogue,
-        version: u64,
-        publisher: PeerId,
-    ) -> Result<Offer, DecodeError> {
-        let mut sealed = encode_catalogue(catalogue)?;
-        // Sealing fails only past 64 GiB (RFC 5116, section 5.1); the catalogue is capped at 60 KiB.
-        let _ = self.keys.catalogue.seal_in_place_append_tag(nonce(version, 0), Aad::empty(), &mut sealed);
-        let (key, epoch) = (self.keys.key, self.keys.epoch);
-        let mut offer =
-            Offer { key, epoch, version, publisher, sealed: sealed.into(), signature: [0; SIGNATURE_BYTES] };
-        let mut signed = Vec::with_capacity(128 + offer.sealed.len());
-        offer.encode_signed(&mut signed);
-        offer.signature = self.signing.sign(&self.keys.message(OFFER_CONTEXT, &signed)).to_bytes();
-        Ok(offer)
-    }
-
-    /// Seals a block's data shards into one allocation, which they share.
-    fn seal_data(&self, block: BlockId, plain: &[u8], fragments: &mut Vec<VerifiedFragment>) {
-        let shards = plain.chunks(SHARD_PLAIN_BYTES);
-        let most = plain.len() + shards.len() * (FRAGMENT_HEAD_BYTES_MAX + TAG_BYTES);
-        let mut sealed = Vec::with_capacity(most);
-        let mut places = Vec::with_capacity(shards.len());
-        for (index, shard) in (0..).zip(shards) {
-            let id = FragmentId { block, index };
-            let begin = sealed.len();
-            encode_fragment(self.keys.tag, id, &mut sealed);
-            let shard_at = sealed.len();
-            sealed.extend_from_slice(shard);
-            self.seal_shard(id, &mut sealed, shard_at);
-            places.push((id, begin..sealed.len(), shard_at - begin));
-        }
-        let sealed = Bytes::from(sealed);
-        fragments.extend(places.into_iter().map(|(id, range, shard_at)| VerifiedFragment {
-            id,
-            datagram: sealed.slice(range),
-            shard_at,
-        }));
-    }
-
-    fn add_parity(&self, header: &mut BlockHeader, fragments: &mut Vec<VerifiedFragment>) {
-        let data: Vec<&[u8]> = fragments.iter().map(VerifiedFragment::shard).collect();
-        // Fails only for more shards than a block has.
-        let made = parity::encode(&data, usize::from(header.parity)).unwrap_or_default();
-        leaves(made.iter().map(|shard| &shard[..]), &mut header.leaves);
-        fragments.extend((header.data..).zip(&made).map(|(index, shard)| {
-            VerifiedFragment::encode(self.keys.tag, FragmentId { block: header.block, index }, shard)
-        }));
-    }
-
-    fn seal_shard(&self, id: FragmentId, buffer: &mut Vec<u8>, at: usize) {
-        let nonce = nonce(id.block.0, id.index);
-        let tag = self.keys.shards.seal_in_place_separate_tag(nonce, Aad::empty(), &mut buffer[at..]);
-        // As above: a shard has at most 1,008 bytes.
-        buffer.extend_from_slice(tag.as_ref().map_or(&[0; TAG_BYTES][..], |tag| tag.as_ref()));
-    }
-
-    fn sign_header(&self, header: BlockHeader, inline: &[u8]) -> VerifiedHeader {
-        let mut out =
-            Vec::with_capacity(34 + inline.len() + header.leaves.len() * LEAF_BYTES + SIGNATURE_BYTES);
-        header.encode(self.keys.tag, inline, &mut out);
-        let inline_at = out.len() - inline.len();
-        self.sign(BLOCK_CONTEXT, &mut out);
-        VerifiedHeader { header, datagram: out.into(), inline_at }
-    }
-
-    fn sign(&self, context: &[u8], out: &mut Vec<u8>) {
-        let signature = self.signing.sign(&self.keys.message(context, out));
-        out.extend_from_slice(&signature.to_bytes());
-    }
-}
-
-impl std::fmt::Debug for Sealer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sealer")
-            .field("key", &self.keys.key)
-            .field("epoch", &self.keys.epoch)
-            .finish_non_exhaustive()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::ids::{
 };
 use crate::multicast::MulticastChoice;
 use crate::schedule::{Audience, Broadcast, Gather, ParityRate};
-use crate::seal::Sealer;
+use crate::seal::{SealedBlock, Sealer, Unsealed};
 use crate::window::Window;
 use crate::wire::{Beacon, BlockHeader, NONCES_MAX, SHARD_PLAIN_BYTES, StreamState, Want, is_carried};
 
@@ -169,6 +169,34 @@ impl Source {
         accepted
     }
 
+    /// Gives a block its number and stripe, and the parity that the viewers' loss calls for.
+    fn number<'a>(&mut self, now: Now, draft: &'a Draft) -> Unsealed<'a> {
+        let block = BlockId(self.blocks);
+        self.blocks += 1;
+        if draft.random_access {
+            self.random_access = Some(block);
+            // In a stream of sound every block is one.
+            let soon = self.offer_at <= now.after(OFFER_PERIOD / 2);
+            self.offer_at = if soon { now } else { self.offer_at };
+        }
+        let header = BlockHeader {
+            block,
+            stripe: self.levels.deal(now, draft.plain.len()),
+            priority: draft.priority,
+            continues: draft.continues,
+            random_access: draft.random_access,
+            data: 1,
+            parity: 0,
+            last_shard_bytes: 0,
+            closed: now.since(self.began),
+            media_time: draft.media_time,
+            leaves: Vec::new(),
+        };
+        let data = draft.plain.len().div_ceil(SHARD_PLAIN_BYTES) as u8;
+        let parity = if self.is_multicast() { self.parity.shards(data) } else { 0 };
+        Unsealed { header, plain: &draft.plain, parity }
+    }
+
     fn beacon(&mut self, now: Now, wall: WallClock) -> Beacon {
         self.beacon_sent = now;
         self.beacon_at = now.after(BEACON_PERIOD);
@@ -281,7 +309,7 @@ impl Node {
         if resumes {
             self.send_beacon(now, tag);
         }
-        drafts.into_iter().for_each(|draft| self.send_block(now, tag, draft));
+        self.send_blocks(now, tag, drafts);
         if beside {
             self.send_beacon(now, tag);
         }
@@ -296,7 +324,7 @@ impl Node {
         };
         let (tag, mut drafts) = (stream.keys.tag(), Vec::new());
         source.cutter.close_all(&mut drafts);
-        drafts.into_iter().for_each(|draft| self.send_block(now, tag, draft));
+        self.send_blocks(now, tag, drafts);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         if let Some(source) = &mut stream.source {
             source.state = StreamState::Ended;
@@ -318,7 +346,7 @@ impl Node {
         let beside = !drafts.is_empty() && source.is_beacon_soon(now);
         let beacon_due = source.check_pause(now) | (source.beacon_at <= now) | beside;
         let offer_due = source.offer_at <= now && !source.broadcasts.is_empty();
-        drafts.into_iter().for_each(|draft| self.send_block(now, tag, draft));
+        self.send_blocks(now, tag, drafts);
         if beacon_due {
             self.send_beacon(now, tag);
         }
@@ -345,35 +373,21 @@ impl Node {
         }
     }
 
-    fn send_block(&mut self, now: Now, tag: StreamTag, draft: Draft) {
+    /// Seals blocks that closed together, and hands them on.
+    fn send_blocks(&mut self, now: Now, tag: StreamTag, drafts: Vec<Draft>) {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         let Some(source) = &mut stream.source else { return };
-        let block = BlockId(source.blocks);
-        source.blocks += 1;
-        if draft.random_access {
-            source.random_access = Some(block);
-            // In a stream of sound every block is one.
-            let soon = source.offer_at <= now.after(OFFER_PERIOD / 2);
-            source.offer_at = if soon { now } else { source.offer_at };
+        for draft in &drafts {
+            stream.rate.add(now, draft.plain.len());
         }
-        let header = BlockHeader {
-            block,
-            stripe: source.levels.deal(now, draft.plain.len()),
-            priority: draft.priority,
-            continues: draft.continues,
-            random_access: draft.random_access,
-            data: 1,
-            parity: 0,
-            last_shard_bytes: 0,
-            closed: now.since(source.began),
-            media_time: draft.media_time,
-            leaves: Vec::new(),
-        };
-        let data = draft.plain.len().div_ceil(SHARD_PLAIN_BYTES) as u8;
-        let parity = if source.is_multicast() { source.parity.shards(data) } else { 0 };
-        let sealed = source.sealer.seal(header, &draft.plain, parity);
-        let word = sealed.header.header().full_word() | Want::HEADER;
-        stream.rate.add(now, draft.plain.len());
+        let unsealed = drafts.iter().map(|draft| source.number(now, draft)).collect();
+        source.sealer.seal_all(unsealed).into_iter().for_each(|block| self.send_block(now, tag, block));
+    }
+
+    fn send_block(&mut self, now: Now, tag: StreamTag, sealed: SealedBlock) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let header = sealed.header.header();
+        let (block, word) = (header.block, header.full_word() | Want::HEADER);
         stream.last_fragment = Some(now);
         stream.window.insert_header(now, sealed.header);
         for fragment in sealed.fragments {

@@ -143,7 +143,7 @@ impl Node {
             return;
         }
         let bytes = datagram.len();
-        let header = match stream.keys.verify_header(datagram) {
+        let header = match stream.keys.verify_header_among(datagram, &mut stream.roots) {
             Ok(header) => header,
             Err(_) => {
                 stream.stats.forged += 1;

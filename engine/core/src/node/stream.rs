@@ -13,7 +13,7 @@ use crate::health;
 use crate::ids::{BlockId, MediaTime, Now, PathId, PeerId, StreamHandle, StreamTag, Stripe};
 use crate::playout::{Playout, PublisherClock};
 use crate::schedule::{Pulls, Reception, Supply};
-use crate::seal::{EpochKeys, Hashed};
+use crate::seal::{EpochKeys, Hashed, SignedRoots};
 use crate::stats::StreamStats;
 use crate::window::Window;
 use crate::wire::{Beacon, FragmentView, Offer, StreamState};
@@ -113,6 +113,7 @@ pub(super) struct Subscriber {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) keys: EpochKeys,
+    pub(super) roots: SignedRoots,
     pub(super) offer: Offer,
     pub(super) catalogue: Catalogue,
     pub(super) window: Window,
@@ -163,6 +164,7 @@ impl Stream {
     ) -> Self {
         Self {
             keys,
+            roots: SignedRoots::default(),
             offer,
             catalogue,
             window,

@@ -14,6 +14,7 @@ pub(super) mod kind {
     pub(crate) const SHED: u8 = 0x17;
     pub(crate) const OFFER: u8 = 0x18;
     pub(crate) const REPORT: u8 = 0x19;
+    pub(crate) const BATCH_HEADER: u8 = 0x1a;
 }
 
 /// Kind, tag, block number and index at their widest.
@@ -29,7 +30,7 @@ pub const HAVE_BLOCKS_MAX: usize = 2000;
 /// A parsed datagram; headers, fragments and beacons stay bytes until they are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Datagram {
-    /// A block header.
+    /// A block header, signed by itself or with others.
     Header,
     /// A fragment.
     Fragment(FragmentView),
@@ -132,7 +133,7 @@ impl Datagram {
         let kind = reader.u8()?;
         reader.take(4)?;
         match kind {
-            kind::HEADER => Ok(Self::Header),
+            kind::HEADER | kind::BATCH_HEADER => Ok(Self::Header),
             kind::BEACON => Ok(Self::Beacon),
             kind::FRAGMENT => decode_fragment(datagram.len(), reader).map(Self::Fragment),
             kind::HAVE => decode_have(reader).map(Self::Have),

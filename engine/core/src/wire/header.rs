@@ -1,10 +1,10 @@
-//! The block header: what the publisher signs once for up to 62 shards.
+//! The block header: what the publisher signs once for up to 62 shards, by itself or with up to seven others.
 
 use std::time::Duration;
 
 use super::{
-    DecodeError, Reader, SHARD_BYTES, SHARDS_MAX, SIGNATURE_BYTES, TAG_BYTES, datagram::kind, put_varint,
-    put_zigzag,
+    DecodeError, Place, Reader, SHARD_BYTES, SHARDS_MAX, SIGNATURE_BYTES, TAG_BYTES, datagram::kind,
+    put_varint, put_zigzag,
 };
 use crate::ids::{BlockId, MediaTime, Priority, STRIPES, StreamTag, Stripe};
 
@@ -16,8 +16,11 @@ pub type Leaf = [u8; LEAF_BYTES];
 
 /// Kind, tag, number, flags, counts, last length, close time, media time: each at its widest.
 const HEAD_BYTES_MAX: usize = 1 + 4 + 8 + 1 + 2 + 2 + 8 + 8;
-/// Largest header datagram, with 62 leaf hashes.
-pub(super) const HEADER_BYTES_MAX: usize = HEAD_BYTES_MAX + SHARDS_MAX * LEAF_BYTES + SIGNATURE_BYTES;
+/// A header's place in its batch, and the path from its leaf to the root of eight.
+const PLACE_BYTES_MAX: usize = 1 + 3 * LEAF_BYTES;
+/// Largest header datagram, with 62 leaf hashes, in a batch.
+pub(super) const HEADER_BYTES_MAX: usize =
+    HEAD_BYTES_MAX + SHARDS_MAX * LEAF_BYTES + PLACE_BYTES_MAX + SIGNATURE_BYTES;
 const _: () = assert!(HEAD_BYTES_MAX + SHARD_BYTES + SIGNATURE_BYTES <= super::DATAGRAM_BYTES_MAX);
 
 /// Close and media times travel in units of 100 us: four bytes hold the first 29 hours.
@@ -54,6 +57,15 @@ pub struct BlockHeader {
     pub leaves: Vec<Leaf>,
 }
 
+/// How a header is signed: by itself, or by its path to the signed root of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderProof {
+    /// Bytes of the datagram that its leaf covers; the path follows, and the signature ends the datagram.
+    pub covered: usize,
+    /// Its place among the headers that the signature covers.
+    pub place: Place,
+}
+
 impl BlockHeader {
     /// Returns the number of shards, parity included.
     pub fn shards(&self) -> u8 {
@@ -86,8 +98,17 @@ impl BlockHeader {
 
     /// Appends the signed part of the datagram; `inline` is the only shard of a block without leaves.
     pub fn encode(&self, tag: StreamTag, inline: &[u8], out: &mut Vec<u8>) {
-        out.push(kind::HEADER);
+        self.encode_at(Place::ALONE, tag, inline, out);
+    }
+
+    /// As [`BlockHeader::encode`], for a header that is signed at its place in a batch; those that carry their only
+    /// shard are alone.
+    pub fn encode_at(&self, place: Place, tag: StreamTag, inline: &[u8], out: &mut Vec<u8>) {
+        out.push(if place.is_alone() { kind::HEADER } else { kind::BATCH_HEADER });
         out.extend_from_slice(&tag.0);
+        if !place.is_alone() {
+            out.push(place.to_byte());
+        }
         put_varint(out, self.block.0);
         let mut flags = self.stripe.0 & 0x07 | (self.priority as u8) << 3;
         flags |= if self.continues { FLAG_CONTINUES } else { 0 };
@@ -107,27 +128,28 @@ impl BlockHeader {
         }
     }
 
-    /// Reads a header datagram; returns the header, the offset of the inline shard (when there is one) and the
-    /// offset of the signature.
+    /// Reads a header datagram; returns the header, the offset of the inline shard (when there is one), and how it is
+    /// signed.
     ///
     /// # Errors
     /// [`DecodeError`] when it is cut short, too long, or a field is out of range.
-    pub fn decode(datagram: &[u8]) -> Result<(Self, usize, usize), DecodeError> {
-        let signed = datagram.len().checked_sub(SIGNATURE_BYTES).ok_or(DecodeError::Truncated)?;
-        let mut reader = Reader::new(&datagram[..signed]);
-        match reader.u8()? {
-            kind::HEADER => {}
-            other => return Err(DecodeError::UnknownKind(other)),
-        }
-        reader.take(4)?;
+    pub fn decode(datagram: &[u8]) -> Result<(Self, usize, HeaderProof), DecodeError> {
+        let (place, path_bytes) = read_place(datagram)?;
+        let proof_bytes = path_bytes + SIGNATURE_BYTES;
+        let covered = datagram.len().checked_sub(proof_bytes).ok_or(DecodeError::Truncated)?;
+        let mut reader = Reader::new(&datagram[..covered]);
+        reader.take(if place.is_alone() { 5 } else { 6 })?;
         let block = BlockId(reader.varint()?);
         let flags = reader.u8()?;
         let inline = flags & FLAG_INLINE != 0;
+        if inline && !place.is_alone() {
+            return Err(DecodeError::Range("inline shard"));
+        }
         let (data, parity, last) = if inline { (1, 0, 0) } else { read_counts(&mut reader)? };
         let closed_ticks = i64::try_from(reader.varint()?).map_err(|_| DecodeError::Range("close time"))?;
         let closed = from_ticks(closed_ticks, "close time")?;
         let media_time = from_ticks(reader.zigzag()?, "media time")?;
-        let body_at = signed - reader.remaining();
+        let body_at = covered - reader.remaining();
         let mut header = Self {
             block,
             stripe: Stripe(flags & (STRIPES - 1)),
@@ -150,7 +172,22 @@ impl BlockHeader {
             }
             reader.end()?;
         }
-        Ok((header, body_at, signed))
+        Ok((header, body_at, HeaderProof { covered, place }))
+    }
+}
+
+/// Reads a header's place in its batch; returns the bytes of its path too.
+fn read_place(datagram: &[u8]) -> Result<(Place, usize), DecodeError> {
+    let mut reader = Reader::new(datagram);
+    let kind = reader.u8()?;
+    reader.take(4)?;
+    match kind {
+        kind::HEADER => Ok((Place::ALONE, 0)),
+        kind::BATCH_HEADER => {
+            let place = Place::from_byte(reader.u8()?).ok_or(DecodeError::Range("place"))?;
+            Ok((place, place.siblings().count() * LEAF_BYTES))
+        }
+        other => Err(DecodeError::UnknownKind(other)),
     }
 }
 

@@ -8,6 +8,7 @@ mod control;
 mod datagram;
 mod header;
 mod offer;
+mod place;
 mod record;
 mod report;
 
@@ -20,8 +21,10 @@ pub use datagram::{
     Datagram, FragmentView, HAVE_BLOCKS_MAX, HaveMap, PARTIALS_MAX, WANTS_MAX, Want, encode_fragment,
     peek_tag,
 };
-pub use header::{BlockHeader, LEAF_BYTES, Leaf};
+pub use header::{BlockHeader, HeaderProof, LEAF_BYTES, Leaf};
 pub use offer::{Offer, decode_catalogue, encode_catalogue};
+pub(crate) use place::Sibling;
+pub use place::{BATCH_HEADERS_MAX, Place};
 pub use record::{
     RECORD_HEAD_BYTES_MAX, Record, RecordReader, RecordWriter, TIMESTAMP_TICKS_MAX, is_carried,
 };

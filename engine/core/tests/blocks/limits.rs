@@ -6,8 +6,8 @@ use swarmcast_core::catalogue::{Catalogue, Rendition, TrackKind};
 use swarmcast_core::ids::{BlockId, Epoch, FragmentId, PeerId, StreamKey, StreamTag};
 use swarmcast_core::multicast::MulticastGroup;
 use swarmcast_core::wire::{
-    Beacon, BlockHeader, Control, Datagram, DecodeError, RecordReader, decode_catalogue, encode_catalogue,
-    encode_fragment, put_varint, put_zigzag,
+    Beacon, BlockHeader, Control, Datagram, DecodeError, Place, RecordReader, decode_catalogue,
+    encode_catalogue, encode_fragment, put_varint, put_zigzag,
 };
 
 use crate::material::{blank_header, sealer, small_catalogue, track};
@@ -59,6 +59,21 @@ fn headers() {
     assert_eq!((times(most as u64, most), times(0, -most)), (Ok(()), Ok(())));
     assert_eq!(times(most as u64 + 1, 0), range("close time"));
     assert_eq!((times(0, most + 1), times(0, -most - 2)), (range("media time"), range("media time")));
+    let place = |byte: u8, flags: u8, path: usize| {
+        let mut out = headed(0x1a, &[byte, 9, flags, 2, 0, 4, 0, 0, 0]);
+        out.resize(out.len() + 2 * 16 + path * 16 + 64, 0);
+        BlockHeader::decode(&out).map(|(_, _, proof)| (proof.place, proof.covered))
+    };
+    for (index, count, path) in [(0, 2, 1), (2, 3, 1), (0, 3, 2), (4, 5, 1), (6, 7, 2), (7, 8, 3)] {
+        let expected = Place::new(index, count).map(|place| (place, 14 + 2 * 16));
+        assert_eq!(place(count << 4 | index, 0, path).ok(), expected);
+        assert_eq!(place(count << 4 | index, 0, path + 1), Err(DecodeError::Trailing));
+        assert_eq!(place(count << 4 | index, 0, path - 1), Err(DecodeError::Truncated));
+    }
+    for byte in [0x10, 0x22, 0x2f, 0x90, 0x98, 0x00, 0xff] {
+        assert_eq!(place(byte, 0, 3), range("place"));
+    }
+    assert_eq!(place(0x21, 0x80, 1), range("inline shard"));
     assert_eq!(BlockHeader::decode(&[0x11; 63]), Err(DecodeError::Truncated));
     assert_eq!(BlockHeader::decode(&headed(0x12, &[0; 80])), Err(DecodeError::UnknownKind(0x12)));
 }
@@ -129,7 +144,7 @@ fn have_maps_and_wants() {
         assert_eq!((wants(65, 1), wants(1, 0)), (range("wants"), range("wants")));
         assert_eq!(wants(0, 0), Err(DecodeError::Truncated));
     }
-    for kind in [0x00, 0x10, 0x1a, 0x22] {
+    for kind in [0x00, 0x10, 0x1b, 0x22] {
         assert_eq!(Datagram::decode(&headed(kind, &[0; 30])), Err(DecodeError::UnknownKind(kind)));
     }
 }

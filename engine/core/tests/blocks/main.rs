@@ -1,5 +1,6 @@
 //! From access units to datagrams and back: what `docs/wire.md` promises, held by property tests.
 
+mod batches;
 #[path = "../../../../fuzz/src/forge.rs"]
 mod forge;
 mod journeys;

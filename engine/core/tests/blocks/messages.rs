@@ -6,13 +6,15 @@ use proptest::prelude::*;
 use swarmcast_core::catalogue::AccessUnit;
 use swarmcast_core::ids::{BlockId, FragmentId, PeerId, StreamTag};
 use swarmcast_core::wire::{
-    Beacon, BlockHeader, Control, DATAGRAM_BYTES_MAX, Datagram, DecodeError, HaveMap, Reader, RecordReader,
-    RecordWriter, Report, SHARD_BYTES, VARINT_MAX, ZIGZAG_MAX, decode_catalogue, encode_catalogue,
-    encode_fragment, peek_tag, put_varint, put_zigzag,
+    Beacon, BlockHeader, Control, DATAGRAM_BYTES_MAX, Datagram, DecodeError, HaveMap, HeaderProof, Place,
+    Reader, RecordReader, RecordWriter, Report, SHARD_BYTES, VARINT_MAX, ZIGZAG_MAX, decode_catalogue,
+    encode_catalogue, encode_fragment, peek_tag, put_varint, put_zigzag,
 };
 
+use crate::forge::Forge;
 use crate::material::{
-    beacon, catalogue, control, have_map, header, keys, report, sealer, submissions, tag, varint, wants,
+    EPOCH, SEED, beacon, catalogue, control, group, have_map, header, keys, report, sealer, submissions, tag,
+    varint, wants,
 };
 
 /// Gives the bytes to every decoder there is; what any of them says does not matter, that it says something does.
@@ -58,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn decoders_are_total_behind_a_valid_kind(kind in 0x10..0x18_u8, tail in vec(any::<u8>(), 0..200)) {
+    fn decoders_are_total_behind_a_valid_kind(kind in 0x10..0x1b_u8, tail in vec(any::<u8>(), 0..200)) {
         let tag = sealer().keys().tag().0;
         decode_everything(&[&[kind], &tag[..], &tail].concat());
         decode_everything(&[&[kind & 0x0f], &tail[..]].concat());
@@ -75,17 +77,21 @@ proptest! {
     }
 
     #[test]
-    fn headers_survive(header in header(), tag in tag(), damage in any::<(u16, u8)>()) {
+    fn headers_survive(
+        header in header(), (index, count) in (0..8_u8, 1..=8_u8), tag in tag(), damage in any::<(u16, u8)>(),
+    ) {
         let inline = if header.is_inline() { vec![5; usize::from(header.last_shard_bytes)] } else { Vec::new() };
         let mut out = Vec::new();
-        header.encode(tag, &inline, &mut out);
-        let datagram = with_signature(out);
+        let place = Place::new(index, count).filter(|_| !header.is_inline()).unwrap_or(Place::ALONE);
+        header.encode_at(place, tag, &inline, &mut out);
+        let covered = out.len();
+        let datagram = Forge::new(&group("lobby"), &SEED, EPOCH).finish_header(out, 7);
         prop_assert!(datagram.len() <= DATAGRAM_BYTES_MAX);
-        let (decoded, inline_at, signed) = BlockHeader::decode(&datagram).expect("it is a header");
+        let (decoded, inline_at, proof) = BlockHeader::decode(&datagram).expect("it is a header");
         if header.is_inline() {
-            prop_assert_eq!(&datagram[inline_at..signed], &inline[..]);
+            prop_assert_eq!(&datagram[inline_at..proof.covered], &inline[..]);
         }
-        prop_assert_eq!((decoded, signed), (header, datagram.len() - 64));
+        prop_assert_eq!((decoded, proof), (header, HeaderProof { covered, place }));
         prop_assert_eq!(Datagram::decode(&datagram), Ok(Datagram::Header));
         prop_assert_eq!(peek_tag(&datagram), Some(tag));
         decode_damaged(&datagram, usize::from(damage.0), damage.1);

@@ -204,7 +204,7 @@ proptest! {
         header.encode(forge.sealer.keys().tag(), &vec![3; usize::from(header.last_shard_bytes)], &mut body);
         let at = at % body.len();
         body[at] ^= with;
-        let datagram = forge.finish(b"swarmcast 1 block", body.clone());
+        let datagram = forge.finish_header(body, 0);
         match forge.sealer.keys().verify_header(datagram) {
             Ok(verified) => {
                 let said = verified.header();
