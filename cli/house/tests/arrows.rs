@@ -76,7 +76,8 @@ fn the_world_is_behind_few_doors() {
 
 #[test]
 fn the_core_is_built_of_pure_crates() {
-    const PURE: [&str; 6] = ["blake3", "bytes", "ed25519-dalek", "rand_chacha", "ring", "thiserror"];
+    const PURE: [&str; 7] =
+        ["blake3", "bytes", "ed25519-dalek", "fearless_simd", "rand_chacha", "ring", "thiserror"];
     let core = all().into_iter().find(|package| package.name == "swarmcast-core").expect("there is a core");
     for dependency in &core.dependencies {
         assert!(
