@@ -48,6 +48,8 @@ Examples:
     swarmcast play cam --group lobby --wait
   See how healthy a stream is, without showing it:
     swarmcast play cam --group lobby --headless
+  Play the same instant in several rooms:
+    swarmcast play cam --group lobby --sync
   Print the data that travels beside the pictures, in time with them:
     swarmcast play cam --group lobby --data -";
 
@@ -79,6 +81,10 @@ pub(crate) struct PlayArgs {
     /// How far behind the publisher it plays at least, 50 to 60000 ms: more repairs more, less is nearer to live
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
     playout_delay: u64,
+    /// Play the same instant as all other viewers with --sync and the same --playout-delay, within 20 ms; what comes
+    /// late is left out, so leave the delay room
+    #[arg(long, conflicts_with = "output")]
+    sync: bool,
     /// Key of the publisher, when several use the name
     #[arg(long, value_name = "KEY", value_parser = stream_key)]
     publisher: Option<StreamKey>,
@@ -191,6 +197,7 @@ impl PlayArgs {
             hold_down: self.hold_down,
             find_within: self.patience(),
             waits: self.wait == Some(None),
+            in_step: self.sync,
             foreign: self.fallback_url.clone(),
             ..SubscribeConfig::new(&self.name)
         }
@@ -213,7 +220,7 @@ async fn watch(
     let config = args.config();
     let playout_delay = config.playout_delay;
     let shown = match &args.output {
-        None => Some(Face::open(&args.face, &args.name, playout_delay, reporter).await?),
+        None => Some(Face::open(&args.face, &args.name, (playout_delay, args.sync), reporter).await?),
         Some(_) => None,
     };
     let (face, feed) = shown.unzip();

@@ -1,10 +1,14 @@
 //! A host: a namespace with one interface, and the faults that strike it.
 
 use std::net::Ipv4Addr;
+use std::process::{Child, Command};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::clock;
 use crate::counters::Counters;
 use crate::faults::{self, Faults};
 use crate::namespace::Namespace;
@@ -19,6 +23,8 @@ pub struct Host {
     address: Ipv4Addr,
     namespace: Namespace,
     port: Option<Port>,
+    /// By how many microseconds its monotonic clock is ahead of the machine's.
+    ahead: AtomicU64,
 }
 
 /// The other end of a host's cable.
@@ -33,7 +39,7 @@ pub(crate) struct Port {
 impl Host {
     /// Takes a namespace whose interface is set up; without `port` there is no cable to pull.
     pub(crate) fn new(index: usize, address: Ipv4Addr, namespace: Namespace, port: Option<Port>) -> Self {
-        Self { index, address, namespace, port }
+        Self { index, address, namespace, port, ahead: AtomicU64::new(0) }
     }
 
     /// Its place in the network, from 0.
@@ -49,6 +55,27 @@ impl Host {
     /// The namespace that it is.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Sets the monotonic clock that processes see which are started from now on so much ahead of the machine's. What
+    /// they call `t` is then ahead as well.
+    pub fn set_clock_ahead(&self, by: Duration) {
+        self.ahead.store(u64::try_from(by.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Starts a program on the host.
+    ///
+    /// # Errors
+    /// The host cannot be entered, its clock cannot be set, or the program cannot be started.
+    pub fn start(&self, command: &mut Command) -> Result<Child> {
+        let ahead = Duration::from_micros(self.ahead.load(Ordering::Relaxed));
+        // A child starts in the namespaces of the thread that forks it.
+        self.namespace.enter(|| {
+            if !ahead.is_zero() {
+                clock::set_children_ahead(ahead)?;
+            }
+            Ok(command.spawn()?)
+        })?
     }
 
     /// What passed its interface so far.

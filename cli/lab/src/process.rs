@@ -57,9 +57,7 @@ impl Process {
     ) -> Result<(Self, Option<ChildStdin>)> {
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let spawned_at = clock::monotonic();
-        // A child starts in the namespaces of the thread that forks it.
-        let child = host.namespace().enter(|| command.spawn())?;
-        let mut child = child.with_context(|| format!("cannot start {label}: {command:?}"))?;
+        let mut child = host.start(command).with_context(|| format!("cannot start {label}: {command:?}"))?;
         let stdin = child.stdin.take();
         Ok((Self::watch(label, child, spawned_at)?, stdin))
     }

@@ -84,6 +84,8 @@ pub enum Output {
     Archive,
     /// It is written as MPEG-TS, and kept nowhere.
     TransportStream,
+    /// Its sound is written to a file at its time: 48,000 times a second left and right, four bytes each.
+    Sound,
     /// The hash of each access unit goes to this address by TCP, as soon as the unit is delivered.
     Hashes(SocketAddr),
 }
@@ -233,6 +235,11 @@ impl<'a> Swarm<'a> {
             }
             Output::TransportStream => {
                 command.args(["--output", "/dev/null", "--format", "mpegts"]);
+            }
+            Output::Sound => {
+                let file = self.directory.join(format!("viewer{index}.f32"));
+                command.arg("--audio-only").arg("--sound").arg(&file);
+                recording = Some(file);
             }
             Output::Hashes(to) => {
                 command.args(["--output", &format!("tcp://{to}"), "--format", "framehash"]);

@@ -33,7 +33,7 @@ macro_rules! scenarios {
     };
 }
 scenarios!(
-    clean join upload loss distance bottleneck churn attack webcam overhead cpu
+    clean join upload loss distance bottleneck churn attack webcam sync overhead cpu
     fault_kill fault_end fault_silence fault_restart fault_multicast fault_snooping fault_sessions fault_origin
     fault_foreign fault_local fault_overrun fault_loss fault_forgery
 );

@@ -1,6 +1,8 @@
 //! Where a stream is shown: a window, the terminal, loudspeakers alone, or nowhere.
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -44,9 +46,14 @@ pub(super) struct FaceArgs {
     /// Play the pictures alone
     #[arg(long, conflicts_with = "output")]
     no_audio: bool,
-    /// Show the pictures in this terminal, which needs 24-bit colour
-    #[arg(long, conflicts_with = "output")]
-    terminal: bool,
+    /// Write the sound to a file at its time instead of playing it, and open no window: left and right by turns, 48,000
+    /// times a second, as 32-bit floats
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["no_audio", "terminal", "fullscreen", "output"])]
+    sound: Option<PathBuf>,
+    /// Show the pictures in this terminal, by its own graphics where it says that it has any
+    #[arg(long, conflicts_with = "output", value_name = "HOW", value_enum, num_args = 0..=1,
+        require_equals = true, default_missing_value = "auto")]
+    terminal: Option<terminal::Drawing>,
 }
 
 /// Where it is shown.
@@ -61,13 +68,13 @@ enum Kind {
 impl FaceArgs {
     /// Returns whether the pictures take standard output.
     pub(super) fn takes_output(&self) -> bool {
-        self.terminal
+        self.terminal.is_some()
     }
 
     fn kind(&self, has_display: bool) -> Kind {
         match self {
-            Self { headless: true, .. } => Kind::Headless,
-            Self { terminal: true, .. } => Kind::Terminal,
+            Self { headless: true, .. } | Self { sound: Some(_), .. } => Kind::Headless,
+            Self { terminal: Some(_), .. } => Kind::Terminal,
             Self { audio_only: true, .. } => Kind::Loudspeaker,
             Self { fullscreen: true, .. } => Kind::Window,
             _ if has_display => Kind::Window,
@@ -108,6 +115,8 @@ struct Stage {
     board: Arc<Board>,
     exited: Arc<Exited>,
     fullscreen: bool,
+    /// Where the sound goes that is not played.
+    sound: Option<File>,
 }
 
 impl Stage {
@@ -142,15 +151,18 @@ impl Face {
     pub(super) async fn open(
         args: &FaceArgs,
         name: &str,
-        playout_delay: Duration,
+        (playout_delay, in_step): (Duration, bool),
         reporter: &Arc<Reporter>,
     ) -> Result<(Self, Feed), Failure> {
         let kind = args.kind(has("DISPLAY") || has("WAYLAND_DISPLAY"));
+        let sound = args.sound.as_deref().map(create).transpose()?;
+        let decodes = kind != Kind::Headless || sound.is_some();
         let player = Player::new(PlayConfig {
             playout_delay,
-            pictures: kind != Kind::Loudspeaker,
+            pictures: !args.audio_only,
             sound: !args.no_audio,
-            decodes: kind != Kind::Headless,
+            in_step,
+            decodes,
         });
         let exited = Arc::new(Exited::default());
         let stage = Stage {
@@ -160,8 +172,10 @@ impl Face {
             board: Arc::clone(reporter.board()),
             exited: Arc::clone(&exited),
             fullscreen: args.fullscreen,
+            sound,
         };
-        let terminal = if kind == Kind::Terminal { Some(take_terminal(reporter.board())?) } else { None };
+        let drawing = args.terminal.filter(|_| kind == Kind::Terminal);
+        let terminal = drawing.map(|drawing| take_terminal(reporter.board(), drawing)).transpose()?;
         let place = terminal.as_ref().map(terminal::Restorer::place);
         let (opened, answer) = oneshot::channel();
         let (left, over) = oneshot::channel();
@@ -180,7 +194,7 @@ impl Face {
         if let Some(message) = answer.await.map_err(died)?? {
             reporter.tell(Line::Warning { code: "no-sound", message }, None);
         }
-        let drains = (kind != Kind::Headless).then_some(playout_delay + DRAIN_MAX);
+        let drains = decodes.then_some(playout_delay + DRAIN_MAX);
         let face = Self { exited: Arc::clone(&exited), screen: player.screen(), terminal, over };
         Ok((face, Feed { player, exited, drains }))
     }
@@ -210,6 +224,11 @@ impl Feed {
         self.player.handle(event).iter().map(ToString::to_string).collect()
     }
 
+    /// Returns how much later than it is due everything is played.
+    pub(super) fn grown(&self) -> Duration {
+        self.player.grown()
+    }
+
     /// Plays what is on hand at the end of the stream, unless nobody sees it or the user leaves.
     pub(super) fn drain(&self) {
         let mut rest = self.drains.unwrap_or_default();
@@ -219,18 +238,23 @@ impl Feed {
     }
 }
 
+fn create(sound: &Path) -> Result<File, Failure> {
+    let failed = |error| Failure::new(Exit::Media, "sound", format!("--sound {}: {error}", sound.display()));
+    File::create(sound).map_err(failed)
+}
+
 /// Returns whether the environment has something under that name.
 fn has(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-fn take_terminal(board: &Arc<Board>) -> Result<terminal::Restorer, Failure> {
+fn take_terminal(board: &Arc<Board>, drawing: terminal::Drawing) -> Result<terminal::Restorer, Failure> {
     if !io::stdout().is_terminal() {
         return Err(Failure::usage(
             "--terminal: standard output is no terminal; leave it out, or use --headless",
         ));
     }
-    Ok(terminal::Restorer::new(Arc::clone(board)))
+    Ok(terminal::Restorer::new(Arc::clone(board), drawing))
 }
 
 #[cfg(test)]
@@ -244,13 +268,15 @@ mod tests {
             fullscreen: false,
             audio_only: false,
             no_audio: false,
-            terminal: false,
+            sound: None,
+            terminal: None,
         };
         let kinds = |args: FaceArgs| [true, false].map(|display| args.kind(display));
         assert_eq!(kinds(none.clone()), [Kind::Window, Kind::Headless]);
         assert_eq!(kinds(FaceArgs { headless: true, ..none.clone() }), [Kind::Headless; 2]);
+        assert_eq!(kinds(FaceArgs { sound: Some("x.f32".into()), ..none.clone() }), [Kind::Headless; 2]);
         assert_eq!(kinds(FaceArgs { fullscreen: true, ..none.clone() }), [Kind::Window; 2]);
         assert_eq!(kinds(FaceArgs { audio_only: true, ..none.clone() }), [Kind::Loudspeaker; 2]);
-        assert_eq!(kinds(FaceArgs { terminal: true, ..none }), [Kind::Terminal; 2]);
+        assert_eq!(kinds(FaceArgs { terminal: Some(terminal::Drawing::Auto), ..none }), [Kind::Terminal; 2]);
     }
 }

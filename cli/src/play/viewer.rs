@@ -74,7 +74,11 @@ impl Viewer {
                 None => Ok(subscriber.recv()),
             };
             let left = match event {
-                Ok(Some(event)) => self.handle(&event)?,
+                Ok(Some(event)) => {
+                    let left = self.handle(&event)?;
+                    self.feed.iter().for_each(|feed| subscriber.set_grown(feed.grown()));
+                    left
+                }
                 Ok(None) => Some(Left::Closed(CloseCause::Stopped)),
                 Err(_) => None,
             };

@@ -216,15 +216,18 @@ macro_rules! counters {
             $(pub(crate) $number: u64,)*
             $(pub(crate) $span: f64,)*
             pub(crate) newest: Option<u64>,
+            /// Seconds; none where nobody asks for the publisher's time.
+            pub(crate) clock_error: Option<f64>,
         }
 
         impl From<StreamStats> for Counters {
             fn from(stats: StreamStats) -> Self {
-                let StreamStats { $($number,)* $($span,)* newest } = stats;
+                let StreamStats { $($number,)* $($span,)* newest, clock_error } = stats;
                 Self {
                     $($number: $number.into(),)*
                     $($span: $span.as_secs_f64(),)*
                     newest: newest.map(|block| block.0),
+                    clock_error: clock_error.map(|error| error.as_secs_f64()),
                 }
             }
         }

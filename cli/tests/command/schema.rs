@@ -4,7 +4,7 @@ use std::path::Path;
 use serde_json::Value;
 
 /// What health tells in numbers; the 19 of Flash's `NetStreamMulticastInfo` come first.
-const STATS: [&str; 65] = [
+const STATS: [&str; 66] = [
     "bytes_pushed_to_peers",
     "fragments_pushed_to_peers",
     "bytes_pushed_from_peers",
@@ -53,6 +53,7 @@ const STATS: [&str; 65] = [
     "reported_loss_p95",
     "reported_loss_max",
     "newest",
+    "clock_error",
     "since_last_fragment",
     "distance_to_live_edge",
     "window_bytes",
@@ -73,10 +74,12 @@ const STATS: [&str; 65] = [
 ];
 
 /// What `player` tells of a viewer without an output.
-const PLAYER: [&str; 11] = [
+const PLAYER: [&str; 13] = [
     "pictures_shown",
     "pictures_dropped",
     "pictures_late",
+    "pictures_repeated",
+    "stood",
     "undecodable",
     "underruns",
     "concealed",

@@ -19,7 +19,7 @@ const SCALE: u64 = 3;
 const RATE: f64 = 25.0;
 const PICTURES: u32 = 250;
 /// How long is watched.
-const WATCHED: Duration = Duration::from_secs(8);
+const WATCHED: Duration = Duration::from_secs(20);
 /// Bytes a second of the sound: 48,000 times left and right, four each.
 const SOUND_RATE: f64 = 384_000.0;
 /// How long after it was written a buffer of 1,024 samples counts as heard.
@@ -251,6 +251,16 @@ fn the_terminal_shows_the_picture_and_is_given_back() {
         assert!(picture.matches('▀').count() > 20 * 60 * 10, "a few pictures");
         assert!(picture.contains("1 neighbour"), "the status is below the picture");
         assert!(picture.ends_with("\x1b[?25h"), "the cursor is back");
+        assert!(after.contains("ended (local)"), "{after}");
+    }
+    let room_for_graphics = [("kitty", "\x1b_Ga=T,"), ("sixel", "\x1bP0;1q")];
+    for (how, begins) in room_for_graphics {
+        let flag = format!("--terminal={how}");
+        let line = room.play(&["--peer", &ticket, &flag, "--iface", "lo"]);
+        let (written, _) = in_terminal(&room, &line, "INT");
+        let (before, after) = written.rsplit_once("\x1b[?1049l").unwrap_or_else(|| panic!("{written}"));
+        assert!(before.matches(begins).count() > 20, "a few pictures by {how}");
+        assert!(!before.contains('▀') && before.contains("neighbour"), "{how}");
         assert!(after.contains("ended (local)"), "{after}");
     }
     let nobody = "ab".repeat(32);

@@ -12,6 +12,7 @@
 
 pub mod address;
 pub mod catalogue;
+mod clock;
 mod delivery;
 pub mod discovery;
 pub mod fragment;

@@ -1,10 +1,11 @@
-//! Playout: the publisher's clock, deadlines, and delivery in order.
+//! Playout: deadlines, and delivery in order.
 
 use std::time::Duration;
 
 use crate::catalogue::{AccessUnit, Catalogue, TRACKS_MAX, TrackKind};
+use crate::clock::PublisherClock;
 use crate::fragment::Joiner;
-use crate::ids::{BlockId, MediaTime, Now, Priority, micros};
+use crate::ids::{BlockId, MediaTime, Now, Priority};
 use crate::node::GapCause;
 use crate::seal::EpochKeys;
 use crate::window::{Slot, Window};
@@ -12,38 +13,6 @@ use crate::window::{Slot, Window};
 /// Time that a joiner leaves to the run of older blocks beyond its playout delay: on a path with half again the
 /// stream's rate a group of pictures of one second takes two.
 pub(crate) const CATCH_UP_GRACE: Duration = Duration::from_secs(3);
-/// Time over which the smallest transit is kept: at 100 ppm the clocks part by 1 ms meanwhile.
-const CLOCK_PERIOD: Duration = Duration::from_secs(10);
-
-/// The publisher's clock as seen from here: close times arrive with their transit time on top, and the smallest of the
-/// last 10 to 20 s is taken for the offset.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PublisherClock {
-    current: Option<i64>,
-    before: Option<i64>,
-    since: Now,
-}
-
-impl PublisherClock {
-    /// Takes the arrival of something that the publisher closed at `closed`.
-    pub(crate) fn handle_arrival(&mut self, now: Now, closed: Duration) {
-        let offset = (now.0 as i64).saturating_sub(micros(closed) as i64);
-        if now.since(self.since) > CLOCK_PERIOD {
-            self.before = self.current.take();
-            self.since = now;
-        }
-        self.current = Some(self.current.map_or(offset, |current| current.min(offset)));
-    }
-
-    /// Returns a time of the publisher on this node's clock; `None` before the first arrival.
-    pub(crate) fn local(&self, closed: Duration) -> Option<Now> {
-        let offset = match (self.current, self.before) {
-            (Some(current), Some(before)) => current.min(before),
-            (one, other) => one.or(other)?,
-        };
-        Some(Now(offset.saturating_add(micros(closed) as i64).max(0) as u64))
-    }
-}
 
 /// What comes out of playout.
 #[derive(Debug)]
@@ -74,6 +43,8 @@ struct TrackPlay {
 #[derive(Debug)]
 pub(crate) struct Playout {
     delay: Duration,
+    /// How much longer than the delay a lost fragment may be waited for, since all is played that much later.
+    grown: Duration,
     next: BlockId,
     joined: Now,
     /// What was closed before is waited for as if it had been closed then.
@@ -94,6 +65,7 @@ impl Playout {
     pub(crate) fn new(now: Now, delay: Duration, first: BlockId) -> Self {
         Self {
             delay,
+            grown: Duration::ZERO,
             next: first,
             joined: now,
             excused_until: now.after(CATCH_UP_GRACE),
@@ -117,6 +89,11 @@ impl Playout {
         self.excused_until = self.excused_until.max(now);
     }
 
+    /// Waits so much longer than the playout delay from now on, for what is told to be due as before.
+    pub(crate) fn set_grown(&mut self, grown: Duration) {
+        self.grown = grown;
+    }
+
     /// Returns the next block to be delivered.
     pub(crate) fn next(&self) -> BlockId {
         self.next
@@ -131,14 +108,14 @@ impl Playout {
     /// A joiner is given time to draw level: what it catches up with is due later than others have it.
     pub(crate) fn dry_at(&self) -> Option<Now> {
         let level_at = self.joined.after((CATCH_UP_GRACE + self.delay) / 2);
-        self.dry_at.map(|at| at.max(level_at))
+        self.dry_at.map(|at| at.after(self.grown).max(level_at))
     }
 
     /// Returns when a block is given up.
     pub(crate) fn deadline(&self, clock: &PublisherClock, slot: &Slot) -> Now {
         let closed =
             slot.header().and_then(|header| clock.local(header.header().closed)).unwrap_or(slot.evident());
-        closed.max(self.excused_until).after(self.delay)
+        closed.max(self.excused_until).after(self.delay + self.grown)
     }
 
     /// Returns when [`Playout::deliver`] gives something up.

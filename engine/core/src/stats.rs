@@ -106,6 +106,8 @@ pub struct StreamStats {
     pub neighbours: u32,
     /// Subscribers known in the group, this one included.
     pub viewers: u32,
+    /// How far off the publisher's time may be as known here, for playing in step; `None` where nobody asks for it.
+    pub clock_error: Option<Duration>,
 }
 
 impl StreamStats {

@@ -56,6 +56,9 @@ pub struct PlayConfig {
     pub pictures: bool,
     /// Whether sound is played.
     pub sound: bool,
+    /// Whether everything is played when it is due, so that others play the same: what is late is left out, and the
+    /// jitter buffer does not grow.
+    pub in_step: bool,
     /// Whether anything is decoded. Without, access units count as pictures and samples, by their decoding times.
     pub decodes: bool,
 }
@@ -81,6 +84,10 @@ pub struct PlayStats {
     pub pictures_dropped: u64,
     /// Pictures whose time was over by more than 40 ms, shown or not.
     pub pictures_late: u64,
+    /// Pictures that were shown again, or behind a later one.
+    pub pictures_repeated: u64,
+    /// The longest time that one picture stood until the next, of the last 5 to 10 s.
+    pub stood: Duration,
     /// Access units that could not be decoded.
     pub undecodable: u64,
     /// How often something came after its time, so that the jitter buffer had to grow.
@@ -158,8 +165,9 @@ pub(crate) struct State {
 impl Player {
     /// Makes a player that has nothing to play.
     pub fn new(config: PlayConfig) -> Self {
-        let shared =
-            Shared { state: Mutex::default(), room: Condvar::new(), playout_delay: config.playout_delay };
+        let state = State { schedule: Schedule::new(config.in_step), ..State::default() };
+        let playout_delay = config.playout_delay;
+        let shared = Shared { state: Mutex::new(state), room: Condvar::new(), playout_delay };
         Self { config, shared: Arc::new(shared), pictures: None, sound: None, base: None }
     }
 
@@ -276,6 +284,11 @@ impl Player {
         let shown = base.saturating_add(lane.time_base.to_micros(unit.pts));
         let payload: Bytes = unit.payload.clone();
         lane.awaits_key = !lane.orders.put(Order::Unit(Unit { payload, decoded: at, shown, key: unit.key }));
+    }
+
+    /// Returns how much later than it is due everything is played.
+    pub fn grown(&self) -> Duration {
+        self.shared.lock().schedule.extra()
     }
 
     /// Says that nothing more comes; what is on hand is still played.
@@ -407,6 +420,8 @@ impl Shared {
             pictures_shown: state.pictures.shown,
             pictures_dropped: state.pictures.dropped + state.skipped,
             pictures_late: state.pictures.late,
+            pictures_repeated: state.pictures.repeated,
+            stood: state.pictures.stood(),
             undecodable: state.undecodable,
             underruns: state.schedule.underruns(),
             concealed: Duration::from_micros(state.concealed * 1_000_000 / u64::from(sound::RATE)),

@@ -373,6 +373,14 @@ impl SubscriptionHandle {
         self.node.request(Request::Command(Command::Fall { stream: self.stream, to })).await
     }
 
+    /// Tells that everything is played so much later than it is due, so that lost fragments are waited for as long.
+    ///
+    /// # Errors
+    /// [`Ended`] without a driver.
+    pub async fn grown(&self, by: Duration) -> Result<(), Ended> {
+        self.node.request(Request::Command(Command::Grown { stream: self.stream, by })).await
+    }
+
     /// Tells how the caller's foreign source does.
     ///
     /// # Errors

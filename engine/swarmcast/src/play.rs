@@ -45,6 +45,11 @@ impl Player {
         self.0.speaker()
     }
 
+    /// Returns how much later than it is due everything is played, for [`crate::Subscriber::set_grown`].
+    pub fn grown(&self) -> Duration {
+        self.0.grown()
+    }
+
     /// Returns how it goes.
     pub fn stats(&self) -> PlayStats {
         self.0.stats(crate::now())

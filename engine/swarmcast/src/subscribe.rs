@@ -24,6 +24,9 @@ use reading::{Reading, Turn};
 
 /// Longest single wait of a blocked thread; it waits on after it.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// Steps in which the wait for lost fragments follows what is played later, and how much less it is: what it takes to
+/// decode. A wait as long would make all that follows the loss late, and grow what it follows.
+const GROWN_STEP: Duration = Duration::from_millis(20);
 
 /// What is watched, and how patiently.
 #[derive(Clone, Debug)]
@@ -47,6 +50,9 @@ pub struct SubscribeConfig {
     pub find_within: Option<Duration>,
     /// Whether a stream that died is waited for; else, by default, its death closes the subscription.
     pub waits: bool,
+    /// Whether it plays the same instant as all others that are so configured with the same playout delay; not by
+    /// default. What came late is then left out rather than played later.
+    pub in_step: bool,
     /// What is played as a last resort: a URL or a file that ffmpeg can read. It needs a thread, see
     /// [`Subscriber::foreign_source`].
     pub foreign: Option<String>,
@@ -90,6 +96,8 @@ pub struct Subscriber {
     foreign: ForeignSwitch,
     /// Whether the foreign source plays, as long as the node was not told.
     plays: Option<bool>,
+    /// How much later than due everything is played, and whether the node has yet to be told.
+    grown: (Duration, bool),
 }
 
 /// Ends a subscription from elsewhere, so that its reader gets [`Event::Closed`]. Cheap to clone.
@@ -119,6 +127,7 @@ impl SubscribeConfig {
             hold_down: Subscription::HOLD_DOWN,
             find_within: None,
             waits: false,
+            in_step: false,
             foreign: None,
         }
     }
@@ -152,6 +161,7 @@ impl SubscribeConfig {
             hold_down: self.hold_down,
             find_within: self.find_within,
             waits: self.waits,
+            in_step: self.in_step,
             ..Subscription::new(StreamHandle(0), &self.name, self.playout_delay)
         }
     }
@@ -165,7 +175,14 @@ impl Subscriber {
         let counters = Counters::new(node.clone(), subscription.stream());
         let foreign = config.foreign.map(ForeignSwitch::new).unwrap_or_default();
         let reading = Reading::new(foreign.exists());
-        Ok(Self { subscription: Arc::new(subscription), counters, reading, foreign, plays: None })
+        Ok(Self {
+            subscription: Arc::new(subscription),
+            counters,
+            reading,
+            foreign,
+            plays: None,
+            grown: (Duration::ZERO, false),
+        })
     }
 
     /// Waits for what happens next; `None` behind [`Event::Closed`]. Dropping the future loses nothing.
@@ -175,6 +192,11 @@ impl Subscriber {
                 // A driver that has ended closes the subscription, which is told next.
                 let _ = self.subscription.foreign(plays).await;
                 self.plays = None;
+            }
+            if let (by, true) = self.grown {
+                // As above.
+                let _ = self.subscription.grown(by).await;
+                self.grown = (by, false);
             }
             if let Some(event) = self.reading.take() {
                 return event;
@@ -208,6 +230,17 @@ impl Subscriber {
     /// [`TimedOut`] when nothing happened in time.
     pub fn recv_timeout(&mut self, wait: Duration) -> Result<Option<Event>, TimedOut> {
         block_on(self.next(), wait).ok_or(TimedOut)
+    }
+
+    /// Says how much later than it is due everything is played by now, as [`crate::Player::grown`] tells: what is
+    /// lost is then waited for a little less than that longer, so that it comes in time. Without a player to tell it
+    /// there is nothing to say.
+    pub fn set_grown(&mut self, grown: Duration) {
+        let spare = grown.saturating_sub(GROWN_STEP).min(Subscription::GROWN_MAX);
+        let by = GROWN_STEP * (spare.as_millis() / GROWN_STEP.as_millis()) as u32;
+        if by != self.grown.0 {
+            self.grown = (by, true);
+        }
     }
 
     /// Returns what plays [`SubscribeConfig::foreign`], to be run on a thread; `None` without a URL, once it was

@@ -22,7 +22,9 @@ mod fault;
 mod join;
 mod loss;
 mod overhead;
+mod player;
 mod soak;
+mod sync;
 mod upload;
 mod usage;
 mod webcam;
@@ -61,6 +63,8 @@ pub const SCENARIOS: &[Scenario] = &[
     tested("churn", "the busiest viewer is killed or stopped", churn::run),
     tested("attack", "a member alters, replays, boasts, floods", attack::run),
     tested("webcam", "capture to delivery", webcam::run),
+    untested("player", "jitter, loss, a burst, a fallback, as people see them", player::run),
+    tested("sync", "two viewers in step, whose clocks differ", sync::run),
     tested("overhead", "bytes on the wire over payload", overhead::run),
     tested("cpu", "processor time of viewer and publisher", cpu::run),
     tested("fault-kill", "publisher killed, stopped, stopped for a while", fault::kill::run),
@@ -90,7 +94,8 @@ const fn tested(name: &'static str, about: &'static str, run: Run) -> Scenario {
     Scenario { name, about, runs: Runs::Tested, run }
 }
 
-/// A scenario that has no short form: its goals are ratios of what takes a while to measure.
+/// A scenario whose short form is no test: its goals are ratios of what takes a while to measure, or what a busy
+/// machine cannot show.
 const fn untested(name: &'static str, about: &'static str, run: Run) -> Scenario {
     Scenario { name, about, runs: Runs::Published, run }
 }

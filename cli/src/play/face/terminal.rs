@@ -1,4 +1,4 @@
-//! Pictures in a terminal: two pixels a character, by half blocks in 24-bit colour.
+//! Pictures in a terminal: by its graphics where it has any, else two pixels a character.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -11,8 +11,19 @@ use swarmcast::Picture;
 use super::{Opened, Stage, audio};
 use crate::board::Board;
 
+mod blocks;
+mod kitty;
+mod pixels;
+mod probe;
+mod sixel;
+
+use pixels::{Pixels, fit};
+use probe::Ability;
+pub(in crate::play) use probe::Drawing;
+
 /// The second screen, no cursor, no wrapping; and all back.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
+const CLEAR: &str = "\x1b[2J";
 const LEAVE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// Time between two pictures at least: a terminal is sent 100 kB for each.
 const INTERVAL: Duration = Duration::from_millis(60);
@@ -20,12 +31,16 @@ const INTERVAL: Duration = Duration::from_millis(60);
 const STEP: Duration = Duration::from_millis(20);
 /// Columns and rows of a terminal that does not tell.
 const SIZE_UNKNOWN: (usize, usize) = (80, 24);
-/// Width over height of a character's half.
-const HALF_ASPECT: f64 = 1.0;
+/// Pixels of a picture by graphics at most: 400 kB in base 64.
+const PIXELS_MAX: usize = 100_000;
 
-/// The terminal's second screen, and whether it is still to be written to.
+/// The terminal's second screen.
 #[derive(Clone, Debug)]
-pub(super) struct Place(Arc<Mutex<bool>>);
+pub(super) struct Place {
+    /// Whether it is still to be written to.
+    shown: Arc<Mutex<bool>>,
+    ability: Ability,
+}
 
 /// Gives the terminal back when it is dropped.
 #[derive(Debug)]
@@ -35,12 +50,14 @@ pub(super) struct Restorer {
 }
 
 impl Restorer {
-    /// Goes over to the second screen.
-    pub(super) fn new(board: Arc<Board>) -> Self {
-        let place = Place(Arc::new(Mutex::new(true)));
+    /// Goes over to the second screen, and asks the terminal what it can unless that is told.
+    pub(super) fn new(board: Arc<Board>, drawing: Drawing) -> Self {
         board.take_terminal(true);
-        place.write(ENTER);
-        Self { place, board }
+        write(ENTER);
+        let ability = Ability::of_terminal(drawing);
+        // What a terminal did not take for a question is gone.
+        write(CLEAR);
+        Self { place: Place { shown: Arc::new(Mutex::new(true)), ability }, board }
     }
 
     /// Returns what pictures are written to.
@@ -51,8 +68,11 @@ impl Restorer {
 
 impl Drop for Restorer {
     fn drop(&mut self) {
+        if self.place.ability.drawing == Drawing::Kitty {
+            self.place.write(kitty::CLEAR);
+        }
         self.place.write(LEAVE);
-        *self.place.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *self.place.shown.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.board.take_terminal(false);
     }
 }
@@ -60,13 +80,17 @@ impl Drop for Restorer {
 impl Place {
     /// Writes to the second screen, as long as it is shown.
     fn write(&self, text: &str) {
-        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         if *shown {
-            let mut output = io::stdout().lock();
-            // A terminal that is gone shows nothing.
-            let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+            write(text);
         }
     }
+}
+
+fn write(text: &str) {
+    let mut output = io::stdout().lock();
+    // A terminal that is gone shows nothing.
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
 /// Shows pictures until the player is gone.
@@ -84,6 +108,7 @@ pub(super) fn run(stage: &Stage, place: &Place, opened: Opened) {
     let warning = device.as_ref().and_then(|device| device.as_ref().err()).cloned();
     // Nobody waits any more when the user stopped meanwhile.
     let _ = opened.send(Ok(warning));
+    let mut canvas = Canvas { ability: place.ability, size: SIZE_UNKNOWN, drawn: 0 };
     let mut drawn: Option<Instant> = None;
     while stage.goes_on() {
         let picture = stage.screen.next(swarmcast::now());
@@ -91,100 +116,65 @@ pub(super) fn run(stage: &Stage, place: &Place, opened: Opened) {
             drawn = Some(Instant::now());
             let size = terminal_size::terminal_size();
             let size = size.map_or(SIZE_UNKNOWN, |(width, height)| (width.0.into(), height.0.into()));
-            place.write(&text(&picture, size, &stage.board.lines(true)));
+            place.write(&canvas.text(&picture, size, &stage.board.lines(true)));
         }
         let rest = stage.screen.due_in(swarmcast::now()).unwrap_or(STEP);
         sleep(rest.clamp(Duration::from_millis(1), STEP));
     }
 }
 
-/// Draws a picture as large as it fits, its middle in the middle, over a last line of text.
-fn text(picture: &Picture, (columns, rows): (usize, usize), lines: &[String]) -> String {
-    let rows = rows.saturating_sub(1).max(1);
-    let (width, height) = fit(picture.aspect() / HALF_ASPECT, (columns.max(1), 2 * rows));
-    let pixels = Pixels::new(picture, (width, height));
-    let mut text = String::with_capacity(width * height * 12);
-    let (left, top) = ((columns - width) / 2 + 1, (2 * rows - height) / 4 + 1);
-    for row in 0..height.div_ceil(2) {
-        let _ = write!(text, "\x1b[{};{left}H", top + row);
-        let mut last = None;
-        for column in 0..width {
-            let colours = (pixels.at(column, 2 * row), pixels.at(column, 2 * row + 1));
-            if last != Some(colours) {
-                let ((r, g, b), (under_r, under_g, under_b)) = colours;
-                let _ = write!(text, "\x1b[38;2;{r};{g};{b};48;2;{under_r};{under_g};{under_b}m");
-                last = Some(colours);
-            }
-            text.push('▀');
+/// Where pictures are drawn.
+struct Canvas {
+    ability: Ability,
+    /// Columns and rows at the last picture.
+    size: (usize, usize),
+    drawn: u32,
+}
+
+impl Canvas {
+    /// Draws a picture as large as it fits, its middle in the middle, over a last line of text.
+    fn text(&mut self, picture: &Picture, (columns, rows): (usize, usize), lines: &[String]) -> String {
+        let (columns, rows) = (columns.max(1), rows.saturating_sub(1).max(1));
+        let mut text = String::new();
+        if std::mem::replace(&mut self.size, (columns, rows)) != (columns, rows) {
+            text.push_str(CLEAR);
         }
-        text.push_str("\x1b[0m");
-    }
-    let said: String = lines.join("; ").chars().filter(|c| !c.is_control()).take(columns).collect();
-    let _ = write!(text, "\x1b[{};1H\x1b[K{said}", rows + 1);
-    text
-}
-
-/// Returns the largest size of that aspect within bounds, at least one each way.
-fn fit(aspect: f64, (width, height): (usize, usize)) -> (usize, usize) {
-    if aspect <= 0.0 {
-        return (width, height);
-    }
-    let by_width = (width as f64 / aspect).round() as usize;
-    if by_width <= height {
-        (width, by_width.max(1))
-    } else {
-        (((height as f64 * aspect).round() as usize).clamp(1, width), height)
-    }
-}
-
-type Colour = (u8, u8, u8);
-
-/// A picture's colours, each the mean of what its place covers.
-struct Pixels {
-    width: usize,
-    colours: Vec<Colour>,
-}
-
-impl Pixels {
-    fn new(picture: &Picture, (width, height): (usize, usize)) -> Self {
-        let black = Self { width, colours: vec![(0, 0, 0); width * height] };
-        let (Some(planes), Some((wide, high))) = (picture.planes(), picture.size()) else { return black };
-        let means = |plane: usize, shift: usize| {
-            let plane = planes[plane];
-            let (wide, high) = (wide as usize >> shift, high as usize >> shift);
-            let span = |at: usize, of: usize, parts: usize| {
-                let from = at * of / parts;
-                from..((at + 1) * of / parts).max(from + 1).min(of)
-            };
-            let mut means = Vec::with_capacity(width * height);
-            for y in 0..height {
-                for x in 0..width {
-                    let (mut sum, mut count) = (0_u32, 0_u32);
-                    for line in span(y, high, height) {
-                        let row = &plane.bytes[line * plane.stride..];
-                        sum += row[span(x, wide, width)].iter().map(|&value| u32::from(value)).sum::<u32>();
-                        count += span(x, wide, width).len() as u32;
-                    }
-                    means.push(sum / count.max(1));
-                }
+        text.push_str(&match self.ability.drawing {
+            Drawing::Kitty | Drawing::Sixel => self.graphics(picture, (columns, rows)),
+            Drawing::Auto | Drawing::Blocks => {
+                let (width, height) = fit(picture.aspect(), (columns, 2 * rows));
+                let place = ((columns - width) / 2 + 1, (2 * rows - height) / 4 + 1);
+                blocks::draw(&Pixels::new(picture, (width, height)), place)
             }
-            means
-        };
-        let (luma, blue, red) = (means(0, 0), means(1, 1), means(2, 1));
-        let colours = luma.iter().zip(&blue).zip(&red).map(|((&y, &u), &v)| colour(y, u, v)).collect();
-        Self { colours, ..black }
+        });
+        self.drawn = self.drawn.wrapping_add(1);
+        let said: String = lines.join("; ").chars().filter(|c| !c.is_control()).take(columns).collect();
+        let _ = write!(text, "\x1b[{};1H\x1b[K{said}", rows + 1);
+        text
     }
 
-    fn at(&self, x: usize, y: usize) -> Colour {
-        self.colours.get(y * self.width + x).copied().unwrap_or_default()
+    fn graphics(&self, picture: &Picture, (columns, rows): (usize, usize)) -> String {
+        let (cell_width, cell_height) = self.ability.cell;
+        let room = (columns * cell_width, rows * cell_height);
+        let shown = fit(picture.aspect(), room);
+        let sent = within(shown, PIXELS_MAX);
+        let (width, height) = if self.ability.drawing == Drawing::Kitty { shown } else { sent };
+        let cells = (width.div_ceil(cell_width).min(columns), height.div_ceil(cell_height).min(rows));
+        let (left, top) = ((columns - cells.0) / 2 + 1, (rows - cells.1) / 2 + 1);
+        let pixels = Pixels::new(picture, sent);
+        let drawn = match self.ability.drawing {
+            Drawing::Kitty => kitty::draw(&pixels, cells, self.drawn),
+            _ => sixel::draw(&pixels),
+        };
+        format!("\x1b[{top};{left}H{drawn}")
     }
 }
 
-/// Converts limited range, which most cameras and files have (BT.601, 8 bits).
-fn colour(luma: u32, blue: u32, red: u32) -> Colour {
-    let (y, u, v) = (298 * (luma as i32 - 16), blue as i32 - 128, red as i32 - 128);
-    let clamp = |value: i32| ((value + 128) >> 8).clamp(0, 255) as u8;
-    (clamp(y + 409 * v), clamp(y - 100 * u - 208 * v), clamp(y + 516 * u))
+/// Returns a size of the same aspect with so many pixels at most.
+fn within((width, height): (usize, usize), pixels_max: usize) -> (usize, usize) {
+    let scale = (pixels_max as f64 / (width * height).max(1) as f64).sqrt().min(1.0);
+    let scaled = |length: usize| ((length as f64 * scale) as usize).max(1);
+    (scaled(width), scaled(height))
 }
 
 #[cfg(test)]
@@ -192,18 +182,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_keeps_its_aspect() {
-        assert_eq!(fit(16.0 / 9.0, (80, 46)), (80, 45));
-        assert_eq!(fit(16.0 / 9.0, (200, 46)), (82, 46));
-        assert_eq!(fit(0.0, (80, 46)), (80, 46));
-        assert_eq!(fit(1000.0, (3, 2)), (3, 1));
-    }
-
-    #[test]
-    fn colours_are_those_of_the_bars() {
-        assert_eq!(colour(16, 128, 128), (0, 0, 0));
-        assert_eq!(colour(235, 128, 128), (255, 255, 255));
-        assert_eq!(colour(81, 90, 240), (255, 0, 0));
-        assert_eq!(colour(41, 240, 110), (0, 0, 255));
+    fn a_large_picture_is_sent_smaller() {
+        assert_eq!(within((640, 360), 1_000_000), (640, 360));
+        assert_eq!(within((640, 360), 57_600), (320, 180));
+        assert_eq!(within((0, 0), 10), (1, 1));
     }
 }

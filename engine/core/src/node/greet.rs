@@ -96,6 +96,8 @@ impl Node {
             Control::Hello(_) => {}
             Control::Offer(offer) => self.handle_offer(now, path, *offer),
             Control::Challenge { tag, nonce } => self.handle_challenge(now, path, tag, nonce),
+            Control::AskTime { tag, nonce } => self.handle_ask_time(now, path, tag, nonce),
+            Control::Time { tag, nonce, at, error } => self.handle_time(now, path, tag, (nonce, at, error)),
             Control::Subscribe { tag, stripes, from, patience_ms } => {
                 if let Some(remote) = self.remote_mut(path, tag) {
                     remote.handle_subscriber(now, patience_ms, from == SubscribeFrom::RandomAccess);

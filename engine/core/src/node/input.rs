@@ -170,6 +170,13 @@ pub enum Command {
         /// Whether it plays; `false` when it failed or ended.
         plays: bool,
     },
+    /// Tells that everything is played later than it is due: so much longer a lost fragment may be waited for.
+    Grown {
+        /// The subscription.
+        stream: StreamHandle,
+        /// By how much, at most [`Subscription::GROWN_MAX`]; zero as at first.
+        by: Duration,
+    },
 }
 
 /// What a probe of a peer's TCP port met.
@@ -260,11 +267,15 @@ pub struct Subscription {
     pub find_within: Option<Duration>,
     /// Whether a dead stream is waited for: then `Dead` closes nothing.
     pub waits: bool,
+    /// Whether the publisher's clock is asked for, so that all who do are told the same instants (default `false`).
+    pub in_step: bool,
 }
 
 impl Subscription {
     /// Default of [`Subscription::hold_down`].
     pub const HOLD_DOWN: Duration = Duration::from_secs(5);
+    /// Most that [`Command::Grown`] lengthens the wait: what a player's jitter buffer grows by.
+    pub const GROWN_MAX: Duration = Duration::from_secs(1);
 
     /// Watches with the defaults: whoever publishes under the name, multicast, automatic fallback, no foreign source.
     pub fn new(handle: StreamHandle, name: impl Into<String>, playout_delay: Duration) -> Self {
@@ -279,6 +290,7 @@ impl Subscription {
             hold_down: Self::HOLD_DOWN,
             find_within: None,
             waits: false,
+            in_step: false,
         }
     }
 }

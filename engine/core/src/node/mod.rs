@@ -12,6 +12,7 @@ mod pulling;
 mod receive;
 mod requests;
 mod sending;
+mod step;
 mod stream;
 mod verdict;
 mod watch;
@@ -278,6 +279,7 @@ impl Node {
             consumers: consumers as u32,
             neighbours: greeted as u32,
             viewers: viewers as u32,
+            clock_error: stream.clock.publisher_time(now).map(|(_, error)| error),
             ..stream.stats
         })
     }
@@ -327,6 +329,7 @@ impl Node {
             Command::Unsubscribe { stream } => self.handle_unsubscribe(now, stream),
             Command::Fall { stream, to } => self.handle_fall(now, stream, to),
             Command::Foreign { stream, plays } => self.handle_foreign(now, stream, plays),
+            Command::Grown { stream, by } => self.handle_grown(stream, by),
         }
     }
 
@@ -413,7 +416,9 @@ impl Node {
         let have = remotes.filter(|remote| remote.follows()).map(|remote| remote.have_at).min();
         let source = stream.source.as_ref().map(publish::Source::next_timeout);
         let report = subscriber.and_then(|_| stream.reception.next_timeout());
-        let all = [supply, challenge, deadline, have, source, report, stream.pull_at, stream.linger_at()];
+        let ask = stream.exchange.ask_at;
+        let all =
+            [supply, challenge, deadline, have, source, report, ask, stream.pull_at, stream.linger_at()];
         all.into_iter().flatten().min()
     }
 

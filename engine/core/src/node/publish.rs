@@ -149,6 +149,11 @@ impl Source {
         again
     }
 
+    /// Returns the time since the epoch began.
+    pub(super) fn time(&self, now: Now) -> Duration {
+        now.since(self.began)
+    }
+
     /// Takes a challenge; it is answered by a beacon soon.
     pub(super) fn handle_challenge(&mut self, now: Now, nonce: u64) {
         if self.nonces.len() < NONCES_MAX && !self.nonces.contains(&nonce) {

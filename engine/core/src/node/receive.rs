@@ -303,6 +303,9 @@ impl Node {
             .subscriber
             .as_ref()
             .is_some_and(|s| !s.fresh && (proven || beacon.nonces.contains(&s.nonce)));
+        if let Some(subscriber) = stream.subscriber.as_ref().filter(|s| beacon.nonces.contains(&s.nonce)) {
+            stream.clock.handle_answer(now, subscriber.drawn, beacon.at);
+        }
         let urgent = !beacon.nonces.is_empty() || stream.state_changed(&beacon);
         let (random_access, newest) = (beacon.random_access, beacon.newest());
         stream.clock.handle_arrival(now, beacon.at);

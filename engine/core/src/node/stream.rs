@@ -8,10 +8,12 @@ use bytes::Bytes;
 use super::delivery::Unicast;
 use super::publish::Source;
 use super::receive::Via;
+use super::step::Exchange;
 use crate::catalogue::Catalogue;
+use crate::clock::PublisherClock;
 use crate::health;
 use crate::ids::{BlockId, MediaTime, Now, PathId, PeerId, StreamHandle, StreamTag, Stripe};
-use crate::playout::{Playout, PublisherClock};
+use crate::playout::Playout;
 use crate::schedule::{Pulls, Reception, Supply};
 use crate::seal::{EpochKeys, Hashed, SignedRoots};
 use crate::stats::StreamStats;
@@ -100,10 +102,14 @@ pub(super) struct LastBeacon {
 pub(super) struct Subscriber {
     pub(super) handle: StreamHandle,
     pub(super) delay: Duration,
+    /// How much longer than that a lost fragment is waited for.
+    pub(super) grown: Duration,
     /// Set once the window has a start.
     pub(super) playout: Option<Playout>,
     /// Proof that the publisher lives: the beacon that names this nonce.
     pub(super) nonce: u64,
+    /// When that was drawn.
+    pub(super) drawn: Now,
     pub(super) fresh: bool,
     pub(super) challenge_at: Now,
     pub(super) finished: bool,
@@ -122,6 +128,7 @@ pub(super) struct Stream {
     pub(super) orphans: Orphans,
     pub(super) last_beacon: Option<LastBeacon>,
     pub(super) clock: PublisherClock,
+    pub(super) exchange: Exchange,
     pub(super) source: Option<Source>,
     pub(super) subscriber: Option<Subscriber>,
     pub(super) pulls: Pulls,
@@ -172,6 +179,7 @@ impl Stream {
             orphans: Orphans::default(),
             last_beacon: None,
             clock: PublisherClock::default(),
+            exchange: Exchange::default(),
             source: None,
             subscriber: None,
             pulls: Pulls::default(),

@@ -7,7 +7,7 @@ use super::stream::Stream;
 use super::{Action, Event, Node, ProbeOutcome};
 use crate::health::{self, Change, Health, Monitor, Neighbours, PathCause, PathKind, Unreached, Wish, Word};
 use crate::ids::{BlockId, Now, PathId, PeerId, StreamHandle, StreamTag};
-use crate::node::ConnectError;
+use crate::node::{ConnectError, Subscription};
 
 /// Time between two looks at a stream that does well, while datagrams of it arrive.
 const JUDGE_PERIOD: Duration = Duration::from_millis(4);
@@ -168,6 +168,17 @@ impl Node {
 
     pub(super) fn handle_foreign(&mut self, now: Now, handle: StreamHandle, plays: bool) {
         self.watches.get_mut(&handle).into_iter().for_each(|watch| watch.monitor.handle_foreign(now, plays));
+    }
+
+    pub(super) fn handle_grown(&mut self, handle: StreamHandle, by: Duration) {
+        let by = by.min(Subscription::GROWN_MAX);
+        let Some(watch) = self.watches.get_mut(&handle) else { return };
+        watch.grown = by;
+        let subscribers = self.streams.values_mut().filter_map(|stream| stream.subscriber.as_mut());
+        for subscriber in subscribers.filter(|subscriber| subscriber.handle == handle) {
+            subscriber.grown = by;
+            subscriber.playout.iter_mut().for_each(|playout| playout.set_grown(by));
+        }
     }
 
     /// Tells a stream's monitor until when playout has something.

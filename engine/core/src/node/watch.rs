@@ -45,6 +45,8 @@ pub(super) struct Watch {
     pub(super) unjudged: Option<Now>,
     /// Whether the neighbours' pushes are suspended, whatever the run of the publisher.
     pub(super) parked: bool,
+    /// How much longer than the playout delay a lost fragment is waited for.
+    pub(super) grown: Duration,
 }
 
 impl Watch {
@@ -66,9 +68,16 @@ impl Node {
         if let Some(up) = self.network {
             monitor.handle_network(up);
         }
-        let (judged, unjudged) = (now, None);
-        let watch =
-            Watch { subscription, current: None, pin_at: None, monitor, judged, unjudged, parked: false };
+        let watch = Watch {
+            subscription,
+            current: None,
+            pin_at: None,
+            monitor,
+            judged: now,
+            unjudged: None,
+            parked: false,
+            grown: Duration::ZERO,
+        };
         self.watches.insert(handle, watch);
         self.witness_neighbours();
         self.open_channel(handle, &name, multicast);
@@ -107,12 +116,18 @@ impl Node {
         let delay = watch.subscription.playout_delay;
         let window = Window::new(BlockId(0), self.config.window_bytes_max, self.config.window_duration);
         let mut stream = Stream::new(now, keys, (offer, catalogue), window, self.rng.next_u64());
+        if watch.subscription.in_step {
+            stream.clock.keep_step();
+            stream.exchange.begin(now);
+        }
         let nonce = self.rng.next_u64();
         stream.subscriber = Some(Subscriber {
             handle,
             delay,
+            grown: watch.grown,
             playout: None,
             nonce,
+            drawn: now,
             fresh: false,
             challenge_at: now,
             finished: false,
@@ -422,6 +437,7 @@ impl Node {
         }
         self.send_have_maps(now, tag);
         self.send_report(now, tag);
+        self.ask_time(now, tag);
         self.deliver(now, tag);
         self.check_linger(now, tag);
     }
@@ -431,7 +447,9 @@ impl Stream {
     /// Begins delivery at the window's start.
     pub(super) fn start_playout(&mut self, now: Now, first: BlockId) {
         if let Some(subscriber) = &mut self.subscriber {
-            subscriber.playout = Some(Playout::new(now, subscriber.delay, first));
+            let mut playout = Playout::new(now, subscriber.delay, first);
+            playout.set_grown(subscriber.grown);
+            subscriber.playout = Some(playout);
         }
     }
 }

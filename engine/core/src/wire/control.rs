@@ -1,6 +1,7 @@
 //! The messages of a session's reliable stream.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{DecodeError, Offer, Reader, put_address, put_varint};
 use crate::ids::{BlockId, GroupId, PeerId, STRIPES, StreamTag, Stripe};
@@ -25,6 +26,8 @@ mod kind {
     pub(super) const UNICAST: u8 = 11;
     pub(super) const BUSY: u8 = 12;
     pub(super) const FULL: u8 = 13;
+    pub(super) const ASK_TIME: u8 = 14;
+    pub(super) const TIME: u8 = 15;
 }
 
 /// A set of stripes.
@@ -160,6 +163,24 @@ pub enum Control {
         /// The stream.
         tag: StreamTag,
     },
+    /// Asks what time it is for the publisher.
+    AskTime {
+        /// The stream.
+        tag: StreamTag,
+        /// Names the question.
+        nonce: u64,
+    },
+    /// Answers [`Control::AskTime`], at once.
+    Time {
+        /// The stream.
+        tag: StreamTag,
+        /// The question.
+        nonce: u64,
+        /// Time since the epoch began on the publisher's clock, in microseconds.
+        at: Duration,
+        /// How far off that may be, in microseconds; 0 at the publisher.
+        error: Duration,
+    },
 }
 
 impl Control {
@@ -179,6 +200,16 @@ impl Control {
             Self::Challenge { tag, nonce } => {
                 put_tagged(&mut out, kind::CHALLENGE, *tag);
                 out.extend_from_slice(&nonce.to_be_bytes());
+            }
+            Self::AskTime { tag, nonce } => {
+                put_tagged(&mut out, kind::ASK_TIME, *tag);
+                out.extend_from_slice(&nonce.to_be_bytes());
+            }
+            Self::Time { tag, nonce, at, error } => {
+                put_tagged(&mut out, kind::TIME, *tag);
+                out.extend_from_slice(&nonce.to_be_bytes());
+                put_varint(&mut out, at.as_micros() as u64);
+                put_varint(&mut out, error.as_micros() as u64);
             }
             Self::Subscribe { tag, stripes, from, patience_ms } => {
                 put_tagged(&mut out, kind::SUBSCRIBE, *tag);
@@ -257,6 +288,13 @@ fn decode_tagged(kind: u8, tag: StreamTag, reader: &mut Reader<'_>) -> Result<Co
         kind::BUSY => Control::Busy {
             tag,
             retry_after_ms: u32::try_from(reader.varint()?).map_err(|_| DecodeError::Range("retry time"))?,
+        },
+        kind::ASK_TIME => Control::AskTime { tag, nonce: reader.u64()? },
+        kind::TIME => Control::Time {
+            tag,
+            nonce: reader.u64()?,
+            at: Duration::from_micros(reader.varint()?),
+            error: Duration::from_micros(reader.varint()?),
         },
         other => return Err(DecodeError::UnknownKind(other)),
     })

@@ -169,7 +169,7 @@ fn control_messages() {
         Control::decode(&out).map(|_| ())
     };
     assert_eq!((busy(u64::from(u32::MAX)), busy(1 << 32)), (Ok(()), range("retry time")));
-    assert_eq!(Control::decode(&headed(14, &[])), Err(DecodeError::UnknownKind(14)));
+    assert_eq!(Control::decode(&headed(16, &[])), Err(DecodeError::UnknownKind(16)));
     assert_eq!(Control::decode(&headed(7, &[0])), Err(DecodeError::Trailing));
     assert_eq!(Control::decode(&[]), Err(DecodeError::Truncated));
     let offer = |bytes: u64| {

@@ -176,6 +176,11 @@ pub(crate) fn control() -> impl Strategy<Value = Control> {
         peers().prop_map(Control::Peers),
         peers().prop_map(Control::Full),
         tag().prop_map(|tag| Control::Finished { tag }),
+        (tag(), any::<u64>()).prop_map(|(tag, nonce)| Control::AskTime { tag, nonce }),
+        (tag(), any::<u64>(), 0..VARINT_MAX, 0..VARINT_MAX).prop_map(|(tag, nonce, at, error)| {
+            let (at, error) = (Duration::from_micros(at), Duration::from_micros(error));
+            Control::Time { tag, nonce, at, error }
+        }),
         tag().prop_map(|tag| Control::Park { tag }),
         (tag(), 0..VARINT_MAX).prop_map(|(tag, from)| Control::Resume { tag, from: BlockId(from) }),
         (tag(), 0..VARINT_MAX, any::<u32>()).prop_map(|(tag, from, patience_ms)| Control::Unicast {

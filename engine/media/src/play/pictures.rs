@@ -12,6 +12,8 @@ const LATE: i64 = 40_000;
 const TOO_LATE: i64 = 200_000;
 /// Longest time in which nothing is shown while there are pictures.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Half of the time over which the longest standing picture is told.
+const STOOD_PERIOD: Duration = Duration::from_secs(5);
 /// Pictures over which the offset between picture and sound is taken together: two seconds.
 const OFFSETS_MAX: usize = 50;
 
@@ -68,6 +70,23 @@ impl Picture {
     }
 }
 
+/// The longest times that a picture stood, in the running period and in the one before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stood {
+    longest: [Duration; 2],
+    since: Now,
+}
+
+impl Stood {
+    fn put(&mut self, now: Now, stood: Duration) {
+        if now.since(self.since) > STOOD_PERIOD {
+            self.longest = [Duration::ZERO, self.longest[0]];
+            self.since = now;
+        }
+        self.longest[0] = self.longest[0].max(stood);
+    }
+}
+
 /// Pictures that wait, and what became of those before.
 #[derive(Default)]
 pub(crate) struct Pictures {
@@ -75,7 +94,10 @@ pub(crate) struct Pictures {
     pub(crate) shown: u64,
     pub(crate) dropped: u64,
     pub(crate) late: u64,
+    /// Pictures that were shown behind one of the same or a later time.
+    pub(crate) repeated: u64,
     shown_at: Option<Now>,
+    stood: Stood,
     /// How much later than the sound each of the last pictures was shown, in microseconds.
     offsets: VecDeque<i64>,
     /// The one of all that was furthest from 0.
@@ -116,6 +138,8 @@ impl Pictures {
             return None;
         }
         self.shown += 1;
+        self.repeated += u64::from(self.last.is_some_and(|(last, _)| picture.at <= last));
+        self.stood.put(now, self.shown_at.map_or(Duration::ZERO, |before| now.since(before)));
         self.shown_at = Some(now);
         self.last = Some((picture.at, now));
         if let Some(sound) = sound.filter(|_| behind <= TOO_LATE) {
@@ -128,6 +152,11 @@ impl Pictures {
     pub(crate) fn offsets(&self) -> Option<(i64, i64)> {
         let mean = self.offsets.iter().sum::<i64>() / i64::try_from(self.offsets.len()).ok()?.max(1);
         Some((mean, self.worst_offset?))
+    }
+
+    /// Returns the longest time that a picture stood until the next one, of the last 5 to 10 s.
+    pub(crate) fn stood(&self) -> Duration {
+        self.stood.longest.into_iter().max().unwrap_or_default()
     }
 
     fn note_offset(&mut self, offset: i64) {
@@ -160,6 +189,20 @@ mod tests {
         assert_eq!([139_000, 145_000, 200_000].map(&mut next), [None, Some(140_000), None]);
         assert_eq!((pictures.shown, pictures.dropped, pictures.late), (2, 0, 0));
         assert_eq!(pictures.offsets(), Some((2_500, 5_000)));
+        assert_eq!((pictures.stood(), pictures.repeated), (Duration::from_millis(45), 0));
+    }
+
+    #[test]
+    fn a_picture_that_stood_is_told_for_a_while_and_one_from_before_is_counted() {
+        let mut pictures = Pictures::default();
+        let mut show = |at: i64, now: u64| {
+            pictures.put(Picture { at, image: None });
+            pictures.next(Now(now), at, None);
+            (pictures.stood().as_millis(), pictures.repeated)
+        };
+        assert_eq!([show(0, 0), show(40_000, 300_000), show(80_000, 340_000)], [(0, 0), (300, 0), (300, 0)]);
+        assert_eq!([show(80_000, 5_300_000), show(90_000, 5_400_000)], [(4960, 1), (4960, 1)]);
+        assert_eq!([show(95_000, 10_400_000), show(96_000, 15_500_000)], [(5000, 1), (5100, 1)]);
     }
 
     #[test]

@@ -68,9 +68,16 @@ pub(crate) struct Schedule {
     begun: Option<Now>,
     late_at: Option<Now>,
     underruns: u64,
+    /// Whether others play the same instant, so that nothing is played later than due.
+    in_step: bool,
 }
 
 impl Schedule {
+    /// Makes a schedule; one that is in step never grows.
+    pub(crate) fn new(in_step: bool) -> Self {
+        Self { in_step, ..Self::default() }
+    }
+
     /// Begins a run with a timeline of its own. What underruns have added stays.
     pub(crate) fn begin(&mut self) {
         self.begun = None;
@@ -94,7 +101,7 @@ impl Schedule {
         if slack >= 0 {
             self.slack.put(now, slack);
             self.shrink();
-        } else if due > now {
+        } else if due > now && !(self.in_step && deviation.saturating_sub(self.drift) < JUMP) {
             // In time by the publisher's clock: its media stood still meanwhile, and goes on later from here, or
             // catches up, which is seen soon.
             self.begun = Some(now);
@@ -171,6 +178,9 @@ impl Schedule {
         }
         self.late_at = Some(now);
         self.slack = Least::default();
+        if self.in_step {
+            return;
+        }
         let behind = self.lag - self.drift;
         if behind + late <= EXTRA_MAX {
             self.extra = (behind + late + MARGIN).min(EXTRA_MAX);
@@ -224,6 +234,29 @@ mod tests {
         }
         assert!(last < NEAR, "{last}");
         assert_eq!(schedule.underruns(), 1);
+    }
+
+    #[test]
+    fn who_keeps_step_counts_what_is_late_and_does_not_wait_for_it() {
+        let mut schedule = Schedule::new(true);
+        feed(&mut schedule, (1, 5), |_| 100_000);
+        feed(&mut schedule, (5, 6), |_| -300_000);
+        assert_eq!((schedule.lag(Now(6_300_000)), schedule.underruns()), (0, 1));
+        assert_eq!(schedule.extra(), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_keeps_step_follows_a_source_that_stood_still_when_all_must() {
+        let stood = |micros: u64| {
+            let mut schedule = Schedule::new(true);
+            feed(&mut schedule, (1, 5), |_| 100_000);
+            for at in (5_000_000..6_000_000_u64).step_by(UNIT as usize) {
+                let due = Now(at + micros);
+                schedule.handle_arrival(Now(due.0 - 100_000), at as i64, due);
+            }
+            schedule.lag(Now(6_000_000 + micros))
+        };
+        assert_eq!((stood(450_000), stood(3_000_000)), (0, 3_000_000));
     }
 
     #[test]

@@ -14,7 +14,7 @@ struct Seen {
 }
 
 fn config(decodes: bool) -> PlayConfig {
-    PlayConfig { playout_delay: DELAY, pictures: true, sound: true, decodes }
+    PlayConfig { playout_delay: DELAY, pictures: true, sound: true, in_step: false, decodes }
 }
 
 /// Plays the clip in steps of 10 ms of its own time, each unit arriving `early` before it is due, and waits for the
