@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use swarmcast::{Group, MulticastChoice, PeerAddress, StreamKey, SubscribeConfig, SwarmConfig};
+use swarmcast::{
+    Group, MulticastChoice, PeerAddress, Quality, RenditionConfig, StreamKey, SubscribeConfig, SwarmConfig,
+};
 
 use crate::failure::{Exit, Failure};
 
@@ -104,6 +106,36 @@ pub(crate) fn rate(text: &str) -> Result<u64, &'static str> {
     if (1e3..=1e11).contains(&bits) { Ok(bits as u64) } else { Err(ADVICE) }
 }
 
+/// Parses the size of pictures, such as `1280x720`.
+pub(crate) fn size(text: &str) -> Result<(u16, u16), &'static str> {
+    let sides = text.split_once('x').map(|(width, height)| (width.parse(), height.parse()));
+    match sides {
+        Some((Ok(width @ 16..=16_384), Ok(height @ 16..=16_384))) => Ok((width, height)),
+        _ => Err("a width and a height in pixels, 16 to 16384 each, such as 1280x720"),
+    }
+}
+
+/// Parses which rendition is played: `auto`, `highest`, `lowest`, a size, or a place from 0.
+pub(crate) fn quality(text: &str) -> Result<Quality, &'static str> {
+    Ok(match text {
+        "auto" => Quality::Auto,
+        "highest" => Quality::Highest,
+        "lowest" => Quality::Lowest,
+        _ => match (size(text), text.parse()) {
+            (Ok((width, height)), _) => Quality::Size { width, height },
+            (_, Ok(place)) => Quality::Index(place),
+            _ => return Err("auto, highest, lowest, a size such as 640x360, or a place in the list, from 0"),
+        },
+    })
+}
+
+/// Parses one quality to encode: a size, and perhaps its rate, as `1280x720@2M`.
+pub(crate) fn rendition(text: &str) -> Result<RenditionConfig, &'static str> {
+    let (sides, bits) = text.split_once('@').map_or((text, None), |(sides, bits)| (sides, Some(bits)));
+    let bitrate = bits.map(rate).transpose()?.map(u32::try_from).transpose().map_err(|_| "at most 4G")?;
+    Ok(RenditionConfig { size: Some(size(sides)?), bitrate })
+}
+
 /// Parses the name of a stream: 1 to 128 bytes, no control characters.
 pub(crate) fn stream_name(text: &str) -> Result<String, String> {
     match swarmcast::check_name(text) {
@@ -134,6 +166,27 @@ mod tests {
         assert_eq!(hold_down("0.1"), Ok(Duration::from_millis(100)));
         assert_eq!(hold_down("0.09"), Err("0.1 to 3600 seconds".to_owned()));
         assert_eq!(hold_down("3601"), Err("0.1 to 3600 seconds".to_owned()));
+    }
+
+    #[test]
+    fn a_rendition_has_a_size_and_perhaps_a_rate() {
+        let of = |size, bitrate| Ok(RenditionConfig { size: Some(size), bitrate });
+        assert_eq!(rendition("1280x720@2M"), of((1_280, 720), Some(2_000_000)));
+        assert_eq!(rendition("640x360"), of((640, 360), None));
+        for refused in ["", "@2M", "640@2M", "640x360@", "640x360@5G", "8x8@1M"] {
+            assert!(rendition(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_quality_is_a_word_a_size_or_a_place() {
+        let read = ["auto", "highest", "lowest", "640x360", "2"].map(quality);
+        let size = Quality::Size { width: 640, height: 360 };
+        let wanted = [Quality::Auto, Quality::Highest, Quality::Lowest, size, Quality::Index(2)];
+        assert_eq!(read, wanted.map(Ok));
+        for refused in ["", "best", "640x", "-1", "256"] {
+            assert!(quality(refused).is_err(), "{refused}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::Args;
 use swarmcast::DeviceKind;
 
 use crate::failure::EXIT_CODES;
-use crate::report::{DeviceLine, Line};
+use crate::report::{DeviceLine, FormatLine, Line};
 use crate::run::block_on;
 
 const EXAMPLES: &str = "\
@@ -16,7 +16,7 @@ Examples:
   Publish the second camera with a microphone:
     swarmcast publish --camera=/dev/video2 --mic=plughw:1,0 --group lobby --name cam";
 
-/// Lists the cameras, microphones and screens of this machine
+/// Lists the cameras, microphones and screens of this machine, and in which formats they capture
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct DevicesArgs {
@@ -38,7 +38,9 @@ pub(crate) fn run(args: &DevicesArgs) -> ExitCode {
                 DeviceKind::Microphone => "microphone",
                 DeviceKind::Screen => "screen",
             };
-            reporter.tell(Line::Device(DeviceLine { kind, input: device.input, name: device.name }), None);
+            let formats = device.formats.iter().map(FormatLine::from).collect();
+            let line = DeviceLine { kind, input: device.input, name: device.name, formats };
+            reporter.tell(Line::Device(line), None);
         }
         Ok(())
     })

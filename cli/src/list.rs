@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::args::{GroupKeyArgs, NetworkArgs, seconds};
 use crate::failure::{EXIT_CODES, Exit, Failure};
-use crate::report::{GroupLine, Line, Reporter, StreamLine, TrackLine};
+use crate::report::{GroupLine, Line, RenditionLine, Reporter, StreamLine, TrackLine};
 use crate::run::block_on;
 
 /// Most groups that are joined to look inside; the others are told by what they announce.
@@ -108,7 +108,8 @@ async fn list_group(args: &ListArgs, group: Group, reporter: &Reporter) -> Resul
     let mut line = match heard {
         Some(heard) => line_of(&heard),
         None => {
-            let published = looked.streams.iter().map(|stream| stream.catalogue.name.clone()).collect();
+            let first = programmes(&looked.streams).into_iter();
+            let published = first.map(|(stream, _)| stream.catalogue.programme().to_owned()).collect();
             let (id, peers) = (id.to_string(), looked.neighbours);
             GroupLine { group: None, id, keyed, peers, published, watched: Vec::new() }
         }
@@ -135,7 +136,7 @@ async fn look(config: SwarmConfig, until: Instant, announced: usize) -> Result<L
     let watch = async {
         loop {
             streams = swarm.streams().await?;
-            if streams.len() >= announced || changes.next().await.is_none() {
+            if programmes(&streams).len() >= announced || changes.next().await.is_none() {
                 return Ok::<(), Failure>(());
             }
         }
@@ -159,21 +160,44 @@ fn tell_group(reporter: &Reporter, group: &LanGroup, streams: &[KnownStream]) {
 }
 
 fn tell_streams(reporter: &Reporter, group: &str, keyed: bool, streams: &[KnownStream]) {
-    for stream in streams {
-        let tracks: Vec<_> = stream.catalogue.tracks.iter().map(TrackLine::from).collect();
+    for (first, viewers) in programmes(streams) {
+        let catalogue = &first.catalogue;
+        let tracks: Vec<_> = catalogue.tracks.iter().map(TrackLine::from).collect();
         let line = StreamLine {
             group: group.to_owned(),
             keyed,
-            name: stream.catalogue.name.clone(),
-            key: stream.key.to_string(),
-            epoch: stream.epoch.0,
-            publisher: stream.publisher.map(|peer| peer.to_string()),
-            viewers: stream.viewers,
+            name: catalogue.programme().to_owned(),
+            key: catalogue.renditions.first().map_or(first.key, |rendition| rendition.key).to_string(),
+            epoch: first.epoch.0,
+            publisher: first.publisher.map(|peer| peer.to_string()),
+            viewers,
             bitrate: tracks.iter().map(|track| u64::from(track.bitrate)).sum(),
             tracks,
+            renditions: catalogue.renditions.iter().map(RenditionLine::from).collect(),
         };
         reporter.tell(Line::Stream(line), None);
     }
+}
+
+/// Takes the renditions of each programme together: the first of them that is known, and the viewers of all.
+fn programmes(streams: &[KnownStream]) -> Vec<(&KnownStream, u32)> {
+    let place = |stream: &KnownStream| {
+        stream.catalogue.renditions.iter().position(|rendition| rendition.key == stream.key)
+    };
+    let programme = |stream: &KnownStream| {
+        stream.catalogue.renditions.first().map_or(stream.key, |rendition| rendition.key)
+    };
+    let mut told: Vec<(&KnownStream, u32)> = Vec::new();
+    for stream in streams {
+        match told.iter_mut().find(|(known, _)| programme(known) == programme(stream)) {
+            Some((known, viewers)) => {
+                *viewers += stream.viewers;
+                *known = if place(stream) < place(known) { stream } else { *known };
+            }
+            None => told.push((stream, stream.viewers)),
+        }
+    }
+    told
 }
 
 fn line_of(group: &LanGroup) -> GroupLine {

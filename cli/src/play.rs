@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use swarmcast::{
-    CloseCause, FallbackPolicy, Interrupt, Recorder, SinkConfig, Stopped, StreamKey, SubscribeConfig, Swarm,
+    CloseCause, FallbackPolicy, Interrupt, Quality, Recorder, SinkConfig, Stopped, StreamKey,
+    SubscribeConfig, Swarm,
 };
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::sleep;
 
-use crate::args::{GroupKeyArgs, MulticastArgs, NetworkArgs, hold_down, seconds, stream_key, stream_name};
+use crate::args::{
+    GroupKeyArgs, MulticastArgs, NetworkArgs, hold_down, quality, seconds, stream_key, stream_name,
+};
 use crate::failure::{Exit, Failure};
 use crate::report::{Ended, Line, Reporter, Started};
 use crate::run::{Delivered, HealthTeller, Signals, block_on, spawn, tell_neighbours};
@@ -88,6 +91,10 @@ pub(crate) struct PlayArgs {
     /// Key of the publisher, when several use the name
     #[arg(long, value_name = "KEY", value_parser = stream_key)]
     publisher: Option<StreamKey>,
+    /// Which quality, where there are several: auto goes down while it does not come in time and up again, or highest,
+    /// lowest, the largest that is no larger than WIDTHxHEIGHT, or a place in the list that `swarmcast list` prints
+    #[arg(long, value_name = "auto|highest|lowest|WIDTHxHEIGHT|INDEX", default_value = "auto", value_parser = quality)]
+    quality: Quality,
     /// Wait so long for the stream to be published; without SECONDS for ever, also for a publisher that has gone to
     /// come back [default: 5 seconds]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds)]
@@ -100,7 +107,8 @@ pub(crate) struct PlayArgs {
     /// What is played when nothing else can be had, until it can: a URL or a file that ffmpeg reads
     #[arg(long, value_name = "URL")]
     fallback_url: Option<String>,
-    /// How long a better path must deliver cleanly before it is returned to, 0.1 to 3600 seconds
+    /// How long a better path must deliver cleanly before it is returned to, and a quality before a higher one is
+    /// tried, 0.1 to 3600 seconds
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = hold_down)]
     hold_down: Duration,
     #[command(flatten)]
@@ -191,6 +199,7 @@ impl PlayArgs {
     fn config(&self) -> SubscribeConfig {
         SubscribeConfig {
             publisher: self.publisher,
+            quality: self.quality,
             playout_delay: Duration::from_millis(self.playout_delay),
             multicast: self.multicast.multicast,
             fallback: self.fallback.into(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use swarmcast::{
     DataError, FeedError, Group, Interrupt, PublishConfig, Publisher, SendError, Sender, Source, SourceError,
-    StateDir, Stopped, Swarm, Track, Unpublished,
+    StateDir, Stopped, Swarm, Unpublished,
 };
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
@@ -37,6 +37,8 @@ Examples:
     swarmcast publish --camera --mic --size 1280x720 --fps 25 --group lobby --name cam
   Let OBS publish (Settings > Stream > Custom, the same address), as often as it comes and goes:
     swarmcast publish --listen rtmp://127.0.0.1:1935/live/x --group lobby --name obs
+  Offer two qualities, for viewers on lines of different width:
+    swarmcast publish --camera --mic --rendition 1280x720@2M --rendition 640x360@600k --group lobby --name cam
   Send data beside the pictures, one JSON value a line:
     my-scores | swarmcast publish clip.mkv --group lobby --name cam --data -
   Only holders of a secret may watch:
@@ -100,9 +102,10 @@ async fn publish(args: &PublishArgs, reporter: &Arc<Reporter>) -> Result<(), Fai
             return Ok(());
         }
     };
+    args.source.tell_encoder(source.encoder(), reporter);
     let (swarm, driver) = Swarm::bind(args.network.config(group.clone())).await?;
     let driver = tokio::spawn(driver.run());
-    let sent = match start(args, &group, &swarm, source.tracks()).await {
+    let sent = match start(args, &group, &swarm, &source).await {
         Ok(publisher) => {
             let (swarm, signals, interrupt) = (&swarm, &mut signals, &interrupt);
             send(publisher, source, data, Surroundings { swarm, signals, interrupt, reporter }).await
@@ -134,7 +137,7 @@ async fn start(
     args: &PublishArgs,
     group: &Group,
     swarm: &Swarm,
-    tracks: &[Track],
+    source: &Source,
 ) -> Result<Publisher, Failure> {
     let state = match &args.state_dir {
         Some(path) => StateDir::at(path),
@@ -145,7 +148,8 @@ async fn start(
         multicast: args.multicast.multicast,
         multicast_rate_max: args.multicast_rate_max,
         unicast_max: args.unicast_max.into(),
-        ..PublishConfig::new(&args.name, tracks.to_vec(), identity)
+        renditions: source.renditions().to_vec(),
+        ..PublishConfig::new(&args.name, source.tracks().to_vec(), identity)
     };
     Ok(swarm.publish(config).await?)
 }

@@ -20,14 +20,18 @@ use crate::run::spawn;
 use crate::status::Measured;
 
 mod lines;
+mod listing;
 mod player;
 pub(crate) mod words;
 
 pub(crate) use player::PlayerLine;
 
 pub(crate) use lines::{
-    ClosedLine, Counters, DeviceLine, Ended, GroupLine, HealthLine, Latest, Line, PathLine, PathVerdictLine,
-    Started, Stats, StreamLine, TrackLine, Transport, VerdictLine,
+    ClosedLine, Counters, Ended, HealthLine, Latest, Line, PathLine, PathVerdictLine, Started, Stats,
+    Transport, VerdictLine,
+};
+pub(crate) use listing::{
+    DeviceLine, FormatLine, GroupLine, QualityLine, RenditionLine, StreamLine, TrackLine,
 };
 
 /// Lines that wait for the reader: a quarter of an hour of health. What comes then is left out, and counted.

@@ -60,7 +60,8 @@ fn draw_track(feed: &mut Feed<'_>, id: u8) -> Track {
 
 fn draw_rendition(feed: &mut Feed<'_>) -> Rendition {
     let key = StreamKey([feed.u8(); 32]);
-    Rendition { key, label: "l".repeat(usize::from(feed.u8() % 40)), bitrate: feed.number() as u32 }
+    let name = "n".repeat(usize::from(feed.u8() % 140));
+    Rendition { key, name, width: feed.u16(), height: feed.u16(), bitrate: feed.number() as u32 }
 }
 
 /// Built field by field, so that it may be none.
@@ -102,7 +103,7 @@ fn is_carried(catalogue: &Catalogue) -> bool {
         && catalogue.tracks.iter().all(track)
         && catalogue.tracks.is_sorted_by(|left, right| left.id < right.id)
         && catalogue.renditions.len() <= 16
-        && catalogue.renditions.iter().all(|rendition| rendition.label.len() <= 32)
+        && catalogue.renditions.iter().all(|rendition| check_name(&rendition.name).is_ok())
         && catalogue.multicast.is_none_or(group)
 }
 
@@ -120,8 +121,7 @@ fn bytes(catalogue: &Catalogue) -> usize {
         let time_base = number(track.time_base.numerator.into()) + number(track.time_base.denominator.into());
         2 + run(track.codec.len()) + time_base + number(track.bitrate.into()) + run(track.parameters.len())
     };
-    let rendition =
-        |rendition: &Rendition| 32 + run(rendition.label.len()) + number(rendition.bitrate.into());
+    let rendition = |rendition: &Rendition| 36 + run(rendition.name.len()) + number(rendition.bitrate.into());
     let group = |group: MulticastGroup| address(group.address) + 2 + 1 + group.source.map_or(0, address);
     run(catalogue.name.len())
         + number(catalogue.expiry.as_micros() as u64)

@@ -7,7 +7,9 @@ use std::time::Duration;
 use swarmcast::{CloseCause, Event, GapCause, MediaTime, PathCause, PathKind, Reason, Verdict};
 
 use crate::report::words::{self, capitalized};
-use crate::report::{ClosedLine, Line, PathLine, PathVerdictLine, Reporter, TrackLine, VerdictLine};
+use crate::report::{
+    ClosedLine, Line, PathLine, PathVerdictLine, QualityLine, RenditionLine, Reporter, TrackLine, VerdictLine,
+};
 
 /// Tells the end of a subscription, whoever learns of it first, and once.
 #[derive(Clone, Debug)]
@@ -42,7 +44,8 @@ pub(super) fn line(event: &Event, neighbours: usize) -> Option<Line> {
     Some(match event {
         Event::Opened { key, epoch, catalogue } => {
             let tracks = catalogue.tracks.iter().map(TrackLine::from).collect();
-            Line::Opened { key: key.to_string(), epoch: epoch.0, tracks }
+            let renditions = catalogue.renditions.iter().map(RenditionLine::from).collect();
+            Line::Opened { key: key.to_string(), epoch: epoch.0, tracks, renditions }
         }
         Event::Gap { track, from, to, cause } => {
             let cause = match cause {
@@ -56,6 +59,11 @@ pub(super) fn line(event: &Event, neighbours: usize) -> Option<Line> {
                 format!("{access_units} access units were dropped: the output takes them too slowly");
             Line::Warning { code: "overrun", message }
         }
+        Event::Quality { from, to, cause } => Line::Quality(Box::new(QualityLine {
+            from: from.into(),
+            to: to.into(),
+            cause: words::quality_cause(*cause),
+        })),
         Event::Reset { old, new } => Line::Reset { old: old.0, new: new.0 },
         Event::Verdict { from, to, reason, path, last_media, since_last_fragment } => {
             Line::Verdict(Box::new(VerdictLine {

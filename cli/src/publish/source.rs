@@ -1,13 +1,13 @@
 //! What is published: the flags that name it, and what they come to.
 
 use std::env;
-use std::fmt;
-use std::str::FromStr;
 
 use clap::Args;
-use swarmcast::{Connection, Connections, Interrupt, PictureConfig, SourceConfig, SourceError};
+use swarmcast::{
+    Connection, Connections, Interrupt, PictureConfig, RenditionConfig, SourceConfig, SourceError,
+};
 
-use crate::args::rate;
+use crate::args::{rate, rendition, size};
 use crate::failure::Failure;
 use crate::report::{Line, Reporter};
 
@@ -42,42 +42,28 @@ pub(crate) struct SourceArgs {
     #[arg(long)]
     reconnect: bool,
     /// Size of the pictures that --camera or --screen takes [default: the device's]
-    #[arg(long, value_name = "WIDTHxHEIGHT")]
-    size: Option<Size>,
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = size)]
+    size: Option<(u16, u16)>,
     /// Pictures a second that --camera or --screen takes, 1 to 240 [default: the device's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=240))]
     fps: Option<u16>,
     /// Bits per second of pictures that are encoded here [default: by their size, 2.3M for 1280x720 at 25]
     #[arg(long, value_name = "RATE", value_parser = bitrate)]
     bitrate: Option<u32>,
+    /// Encode the pictures in this quality, whatever they come as, and offer it beside others: a size, and its rate as
+    /// in 1280x720@2M; repeated for each, the first for who does not choose. Viewers have --quality
+    #[arg(long = "rendition", value_name = "WIDTHxHEIGHT[@RATE]", value_parser = rendition)]
+    #[arg(conflicts_with = "bitrate")]
+    renditions: Vec<RenditionConfig>,
     /// Codec of pictures that are encoded here: h264, hevc, or an encoder of ffmpeg such as h264_nvenc
     #[arg(long, value_name = "CODEC", default_value = "h264")]
     codec: String,
+    /// Encode h264 and hevc on the processor, also where a graphics card could
+    #[arg(long)]
+    software: bool,
     /// How much work the encoder spends, in its own words [default: ultrafast, for h264 and hevc]
     #[arg(long, value_name = "PRESET")]
     preset: Option<String>,
-}
-
-/// Width and height in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Size(u16, u16);
-
-impl FromStr for Size {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let sides = text.split_once('x').map(|(width, height)| (width.parse(), height.parse()));
-        match sides {
-            Some((Ok(width @ 16..=16_384), Ok(height @ 16..=16_384))) => Ok(Self(width, height)),
-            _ => Err("a width and a height in pixels, 16 to 16384 each, such as 1280x720"),
-        }
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}", self.0, self.1)
-    }
 }
 
 impl SourceArgs {
@@ -86,17 +72,27 @@ impl SourceArgs {
         self.input.as_deref() == Some("-")
     }
 
+    /// Tells what encodes the pictures; nothing where they pass through.
+    pub(super) fn tell_encoder(&self, encoder: Option<&str>, reporter: &Reporter) {
+        let Some(encoder) = encoder else { return };
+        let sought = !self.software && matches!(encoder, "libx264" | "libx265");
+        let why = if sought { "no graphics card offers an encoder: " } else { "" };
+        reporter.say(&format!("{why}pictures are encoded by {encoder}"));
+    }
+
     /// Forms what is opened.
     pub(super) fn config(&self, data: bool, interrupt: &Interrupt) -> Result<SourceConfig, Failure> {
         let pictures = PictureConfig {
             bitrate: self.bitrate,
             encoder: Some(encoder(&self.codec).to_owned()),
             preset: self.preset.clone(),
+            hardware: !self.software,
         };
         Ok(SourceConfig {
             looped: self.looped,
             data,
             pictures,
+            renditions: self.renditions.clone(),
             reconnect: self.reconnect || self.listen.is_some(),
             interrupt: interrupt.clone(),
             ..SourceConfig::new(self.input(env::var("DISPLAY").ok())?)
@@ -133,7 +129,7 @@ impl SourceArgs {
     }
 
     fn with_options(&self, device: String) -> String {
-        let size = self.size.map(|size| format!("video_size={size}"));
+        let size = self.size.map(|(width, height)| format!("video_size={width}x{height}"));
         let rate = self.fps.map(|fps| format!("framerate={fps}"));
         let options: Vec<_> = size.into_iter().chain(rate).collect();
         if options.is_empty() { device } else { format!("{device}?{}", options.join("&")) }
@@ -235,6 +231,8 @@ mod tests {
             &["--camera", "--size", "8x8"],
             &["--camera", "--fps", "0"],
             &["--camera", "--bitrate", "5G"],
+            &["clip.mkv", "--rendition", "640"],
+            &["clip.mkv", "--bitrate", "2M", "--rendition", "640x360"],
         ] {
             assert!(input(refused).is_err(), "{refused:?}");
         }

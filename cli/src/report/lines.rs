@@ -1,10 +1,11 @@
 //! The lines themselves: names and units of every field that programs read.
 
 use serde::Serialize;
-use swarmcast::{
-    Health, Publisher, Rates, SinkCounts, StreamStats, Swarm, Track, TrackKind, TransportCounters,
-};
+use swarmcast::{Health, Publisher, Rates, SinkCounts, StreamStats, Swarm, TransportCounters};
 
+use super::listing::{
+    DeviceLine, GroupLine, QualityLine, RenditionLine, StreamLine, TrackLine, describe, qualities,
+};
 use super::player::PlayerLine;
 use super::words::{self, ReasonLine};
 
@@ -15,13 +16,21 @@ pub(crate) enum Line {
     /// The node listens; a publisher's stream exists.
     Started(Box<Started>),
     /// A viewer found the stream.
-    Opened { key: String, epoch: u64, tracks: Vec<TrackLine> },
+    Opened {
+        key: String,
+        epoch: u64,
+        tracks: Vec<TrackLine>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        renditions: Vec<RenditionLine>,
+    },
     /// A viewer's first access unit. `since_start` in seconds since the kernel started the process.
     FirstAccessUnit { track: u8, dts: i64, pts: i64, key: bool, since_start: Option<f64> },
     /// Health, each second.
     Stats(Box<Stats>),
     /// Access units are missing; media times in seconds.
     Gap { track: Option<u8>, from: f64, to: f64, cause: &'static str },
+    /// Another rendition of the programme takes over; `opened` follows.
+    Quality(Box<QualityLine>),
     /// The publisher was restarted.
     Reset { old: u64, new: u64 },
     /// The verdict on a viewer's stream changed.
@@ -77,44 +86,8 @@ pub(crate) struct PublicationLine {
     /// The second of `CLOCK_MONOTONIC` at which the publisher's `closed` clock is 0.
     pub(crate) epoch_t: f64,
     pub(crate) tracks: Vec<TrackLine>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct TrackLine {
-    pub(crate) id: u8,
-    pub(crate) kind: &'static str,
-    pub(crate) codec: String,
-    pub(crate) bitrate: u32,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct DeviceLine {
-    pub(crate) kind: &'static str,
-    pub(crate) input: String,
-    pub(crate) name: String,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct GroupLine {
-    pub(crate) group: Option<String>,
-    pub(crate) id: String,
-    pub(crate) keyed: bool,
-    pub(crate) peers: usize,
-    pub(crate) published: Vec<String>,
-    pub(crate) watched: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct StreamLine {
-    pub(crate) group: String,
-    pub(crate) keyed: bool,
-    pub(crate) name: String,
-    pub(crate) key: String,
-    pub(crate) epoch: u64,
-    pub(crate) publisher: Option<String>,
-    pub(crate) viewers: u32,
-    pub(crate) bitrate: u64,
-    pub(crate) tracks: Vec<TrackLine>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) renditions: Vec<RenditionLine>,
 }
 
 /// Times in seconds.
@@ -326,25 +299,13 @@ impl From<TransportCounters> for Transport {
     }
 }
 
-impl From<&Track> for TrackLine {
-    fn from(track: &Track) -> Self {
-        let kind = match track.kind {
-            TrackKind::Video => "video",
-            TrackKind::Audio => "audio",
-            TrackKind::Data => "data",
-            TrackKind::Subtitle => "subtitle",
-        };
-        Self { id: track.id.0, kind, codec: track.codec.clone(), bitrate: track.bitrate }
-    }
-}
-
 impl Line {
     /// Returns the text of a line that is what the command was asked for.
     pub(crate) fn result(&self) -> Option<String> {
         match self {
             Self::Group(group) => Some(group.for_people()),
             Self::Stream(stream) => Some(stream.for_people()),
-            Self::Device(DeviceLine { kind, input, name }) => Some(format!("{kind:10}  {input}  {name}")),
+            Self::Device(device) => Some(device.for_people()),
             _ => None,
         }
     }
@@ -372,6 +333,7 @@ impl Line {
                     "{seconds:.2} s of {which} are missing ({cause}): on from the next random-access point"
                 )
             }
+            Self::Quality(line) => line.for_people(),
             Self::Reset { .. } => "the publisher was restarted".to_owned(),
             Self::Verdict(line) => return line.text.clone(),
             Self::Path(line) | Self::PathDue(line) => return line.text.clone(),
@@ -435,6 +397,7 @@ impl Started {
             epoch: publisher.epoch().0,
             epoch_t: publisher.began().0 as f64 / 1e6,
             tracks: catalogue.tracks.iter().map(TrackLine::from).collect(),
+            renditions: catalogue.renditions.iter().map(RenditionLine::from).collect(),
         };
         Self { role: "publisher", publication: Some(publication), ..Self::viewer(swarm, &catalogue.name) }
     }
@@ -444,8 +407,9 @@ impl Started {
         match &self.publication {
             Some(publication) => {
                 let tracks = describe(&publication.tracks);
+                let qualities = qualities(&publication.renditions);
                 format!(
-                    "publishing {name} in group {group}: {tracks}\n  \
+                    "publishing {name} in group {group}: {tracks}{qualities}\n  \
                      watch it: swarmcast play {name} --group {group}\n  \
                      from elsewhere, add: --peer {ticket}"
                 )
@@ -453,31 +417,4 @@ impl Started {
             None => format!("looking for {name} in group {group}"),
         }
     }
-}
-
-impl GroupLine {
-    fn for_people(&self) -> String {
-        let secrecy = if self.keyed { "keyed" } else { "open" };
-        let name = self.group.as_deref().unwrap_or(&self.id);
-        let plural = if self.peers == 1 { "" } else { "s" };
-        let published =
-            if self.published.is_empty() { "nothing".to_owned() } else { self.published.join(", ") };
-        format!("group {name} ({secrecy}): {} peer{plural}, publishing {published}", self.peers)
-    }
-}
-
-impl StreamLine {
-    fn for_people(&self) -> String {
-        let megabits = self.bitrate as f64 / 1e6;
-        let tracks = describe(&self.tracks);
-        format!(
-            "  {}: {tracks}, {megabits:.2} Mbit/s, {} viewers, publisher {}",
-            self.name, self.viewers, self.key
-        )
-    }
-}
-
-fn describe(tracks: &[TrackLine]) -> String {
-    let each: Vec<_> = tracks.iter().map(|track| format!("{} {}", track.kind, track.codec)).collect();
-    each.join(", ")
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use swarmcast::{
-    CloseCause, ControlPlane, Health, PathCause, PathKind, PathVerdict, Reason, Unreached, Verdict,
+    CloseCause, ControlPlane, Health, PathCause, PathKind, PathVerdict, QualityCause, Reason, Unreached,
+    Verdict,
 };
 
 /// Returns the word for a verdict.
@@ -65,6 +66,17 @@ pub(crate) fn path_cause(cause: &PathCause) -> &'static str {
         PathCause::Asked => "asked",
         PathCause::ForeignFailed => "foreign-failed",
         _ => "other",
+    }
+}
+
+/// Returns the word for why another rendition takes over.
+pub(crate) fn quality_cause(cause: QualityCause) -> &'static str {
+    match cause {
+        QualityCause::Overrun => "overrun",
+        QualityCause::Capacity => "capacity",
+        QualityCause::Clean => "clean",
+        QualityCause::Asked => "asked",
+        _ => "unknown",
     }
 }
 

@@ -4,6 +4,7 @@ mod failures;
 mod health;
 mod listen;
 mod process;
+mod qualities;
 mod schema;
 mod simulate;
 mod streams;

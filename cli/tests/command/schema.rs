@@ -93,11 +93,12 @@ const PLAYER: [&str; 13] = [
 const PATH: [&str; 7] = ["from", "to", "cause", "interface", "last_media_time", "retry_after", "code"];
 
 /// What each other event tells beside its name and its time.
-const EVENTS: [(&str, &[&str]); 16] = [
+const EVENTS: [(&str, &[&str]); 17] = [
     ("started", &["role", "group", "name", "pid", "endpoint", "ticket", "addresses"]),
     ("opened", &["key", "epoch", "tracks"]),
     ("first_access_unit", &["track", "dts", "pts", "key", "since_start"]),
     ("gap", &["track", "from", "to", "cause"]),
+    ("quality", &["from", "to", "cause"]),
     ("reset", &["old", "new"]),
     ("verdict", &["from", "to", "reason", "code", "path", "last_media_time", "since_last_fragment"]),
     ("path", &PATH),

@@ -119,6 +119,12 @@ impl Remote {
         }
     }
 
+    /// Returns what stays of it when this node leaves the stream: whether and how far from the publisher the neighbour
+    /// carries it.
+    pub(crate) fn renewed(&self, now: Now) -> Self {
+        Self { offers: self.offers, depths: self.depths, ..Self::new(now) }
+    }
+
     /// Takes the playout delay of a subscriber, 50 ms to 60 s, and whether it has yet to draw level. One that has the
     /// stream by multicast says so behind.
     pub(crate) fn handle_subscriber(&mut self, now: Now, delay_ms: u32, joins: bool) {

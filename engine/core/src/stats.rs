@@ -111,6 +111,47 @@ pub struct StreamStats {
 }
 
 impl StreamStats {
+    /// Adds what was counted of another stream; the gauges stay.
+    pub fn add_counters(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.bytes_pushed_to_peers, other.bytes_pushed_to_peers),
+            (&mut self.fragments_pushed_to_peers, other.fragments_pushed_to_peers),
+            (&mut self.bytes_pushed_from_peers, other.bytes_pushed_from_peers),
+            (&mut self.fragments_pushed_from_peers, other.fragments_pushed_from_peers),
+            (&mut self.bytes_requested_by_peers, other.bytes_requested_by_peers),
+            (&mut self.fragments_requested_by_peers, other.fragments_requested_by_peers),
+            (&mut self.bytes_requested_from_peers, other.bytes_requested_from_peers),
+            (&mut self.fragments_requested_from_peers, other.fragments_requested_from_peers),
+            (&mut self.bytes_received_from_server, other.bytes_received_from_server),
+            (&mut self.fragments_received_from_server, other.fragments_received_from_server),
+            (&mut self.bytes_received_from_ip_multicast, other.bytes_received_from_ip_multicast),
+            (&mut self.fragments_received_from_ip_multicast, other.fragments_received_from_ip_multicast),
+            (&mut self.bytes_sent_to_ip_multicast, other.bytes_sent_to_ip_multicast),
+            (&mut self.fragments_sent_to_ip_multicast, other.fragments_sent_to_ip_multicast),
+            (&mut self.control_bytes_to_peers, other.control_bytes_to_peers),
+            (&mut self.control_bytes_to_server, other.control_bytes_to_server),
+            (&mut self.control_bytes_from_peers, other.control_bytes_from_peers),
+            (&mut self.access_units, other.access_units),
+            (&mut self.access_unit_bytes, other.access_unit_bytes),
+            (&mut self.lost, other.lost),
+            (&mut self.repaired, other.repaired),
+            (&mut self.repaired_by_parity, other.repaired_by_parity),
+            (&mut self.repaired_by_peer, other.repaired_by_peer),
+            (&mut self.repaired_by_publisher, other.repaired_by_publisher),
+            (&mut self.late, other.late),
+            (&mut self.duplicate, other.duplicate),
+            (&mut self.orphan, other.orphan),
+            (&mut self.replay, other.replay),
+            (&mut self.forged, other.forged),
+            (&mut self.malformed, other.malformed),
+            (&mut self.unkept, other.unkept),
+            (&mut self.shed, other.shed),
+            (&mut self.skipped, other.skipped),
+            (&mut self.overflowed, other.overflowed),
+        ];
+        pairs.into_iter().for_each(|(sum, more)| *sum += more);
+    }
+
     /// Returns the fragments received by all paths.
     pub fn fragments_received(&self) -> u64 {
         self.fragments_pushed_from_peers

@@ -1,6 +1,7 @@
 //! Encoding of raw capture, with as little delay as the encoders allow.
 
 mod audio;
+mod drift;
 mod video;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,17 +14,21 @@ use swarmcast_core::catalogue::TrackId;
 pub(crate) use audio::{AudioEncoder, layout, new_frame, samples_of};
 pub(crate) use video::VideoEncoder;
 
-use crate::source::{CaptureDelay, PictureConfig};
+use crate::source::{CaptureDelay, PictureConfig, RenditionConfig};
 
 /// How to encode, and where to tell how long it takes.
 #[derive(Clone)]
 pub(crate) struct Encoding {
     pub(crate) pictures: PictureConfig,
+    /// In which qualities the first track of pictures is encoded.
+    pub(crate) renditions: Vec<RenditionConfig>,
     pub(crate) delays: Delays,
 }
 
 /// A coded unit in ticks of its track, before missing timestamps are filled in.
 pub(crate) struct Encoded {
+    /// Which of the tracks that are made of one.
+    pub(crate) place: usize,
     pub(crate) dts: Option<i64>,
     pub(crate) pts: Option<i64>,
     pub(crate) duration: i64,

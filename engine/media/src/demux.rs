@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Sender;
 use ffmpeg_next::format::context::{Input as Context, StreamIo};
 use ffmpeg_next::{Dictionary, Error, Packet, error, format};
-use swarmcast_core::catalogue::{AccessUnit, TimeBase, Track, TrackKind};
+use swarmcast_core::catalogue::{AccessUnit, TimeBase, Track, TrackId, TrackKind};
 
 use crate::capture::Encoding;
 use crate::error::{FfmpegError, SourceError};
 use crate::ffi;
 use crate::input::{Device, Input};
 use crate::interrupt::Interrupt;
-use crate::lane::{Lane, lay_out};
-use crate::parameters::CodecParameters;
+use crate::lane::{Lane, Layout, lay_out};
+use crate::parameters::{CodecParameters, ParametersError};
 use crate::source::Connection;
 use crate::stdio::{Stoppable, duplicate};
-use crate::timeline::{Pacer, Passes};
+use crate::timeline::{Pacer, Passes, Timeline};
 
 /// Damaged packets in a row after which an input counts as unreadable.
 const DAMAGED_MAX: usize = 1_000;
@@ -52,9 +52,7 @@ pub(crate) struct Demuxer {
     opening: Opening,
     /// None while the input is gone.
     context: Option<Context>,
-    tracks: Vec<Track>,
-    /// By stream index; none for streams that are left out.
-    lanes: Vec<Option<Lane>>,
+    layout: Layout,
     passes: Passes,
     pacer: Option<Pacer>,
     /// What to add to a device's timestamps, in microseconds, so that they count from the origin.
@@ -67,21 +65,24 @@ impl Demuxer {
         // A filter graph runs as fast as it is read; real devices wait by themselves.
         let graph = matches!(&opening.input, Input::Device(device) if device.is_virtual());
         let pacer = (graph && opening.paced).then(Pacer::default);
-        let (tracks, lanes) = lay_out(&context, &opening)?;
-        Ok(Self {
-            opening,
-            context: Some(context),
-            tracks,
-            lanes,
-            passes: Passes::default(),
-            pacer,
-            shift: None,
-        })
+        let layout = lay_out(&context, &opening)?;
+        let passes = Passes::default();
+        Ok(Self { opening, context: Some(context), layout, passes, pacer, shift: None })
     }
 
     /// Returns the tracks, numbered from `Opening::first_track`.
     pub(crate) fn tracks(&self) -> &[Track] {
-        &self.tracks
+        &self.layout.tracks
+    }
+
+    /// Returns the tracks that have the same pictures, one for each rendition.
+    pub(crate) fn renditions(&self) -> &[TrackId] {
+        &self.layout.renditions
+    }
+
+    /// Returns ffmpeg's name of what encodes the pictures; none where they pass through.
+    pub(crate) fn encoder(&self) -> Option<&str> {
+        self.layout.lanes.iter().flatten().find_map(Lane::encoder)
     }
 
     /// Reads one packet and appends the access units that come of it; false at the end of the input. One that is opened
@@ -98,12 +99,12 @@ impl Demuxer {
 
     fn read_once(&mut self, ready: &mut VecDeque<AccessUnit>) -> Result<bool, SourceError> {
         let Some(packet) = self.read_packet()? else {
-            for lane in self.lanes.iter_mut().flatten() {
+            for lane in self.layout.lanes.iter_mut().flatten() {
                 lane.flush(ready).map_err(|cause| cause.told(&self.opening))?;
             }
             return Ok(false);
         };
-        let Some(Some(lane)) = self.lanes.get_mut(packet.stream()) else { return Ok(true) };
+        let Some(Some(lane)) = self.layout.lanes.get_mut(packet.stream()) else { return Ok(true) };
         let mut captured = Instant::now();
         let stamp = packet.pts().or(packet.dts());
         let stamp_micros = stamp.map_or(0, |stamp| lane.time_base.to_micros(stamp));
@@ -124,15 +125,15 @@ impl Demuxer {
     /// Opens the input again for another pass, so that it begins with exactly the same packets, which a seek does not
     /// promise; false when the last pass had nothing in it.
     pub(crate) fn rewind(&mut self) -> Result<bool, SourceError> {
-        if !self.passes.next(self.lanes.iter_mut().flatten().map(|lane| &mut lane.timeline)) {
+        if !self.passes.next(timelines(&mut self.layout.lanes)) {
             return Ok(false);
         }
         let context = open_context(&self.opening)?;
-        let (tracks, lanes) = lay_out(&context, &self.opening)?;
-        if tracks != self.tracks {
+        let layout = lay_out(&context, &self.opening)?;
+        if layout.tracks != self.layout.tracks {
             return Err(SourceError::Changed { input: self.opening.text.clone() });
         }
-        self.go_on(context, lanes);
+        self.go_on(context, layout.lanes);
         Ok(true)
     }
 
@@ -142,10 +143,10 @@ impl Demuxer {
         self.opening.tell(Connection::Lost { input: input.clone(), cause });
         // A port or a device is free again once who had it is gone.
         self.context = None;
-        let (context, tracks, lanes) = loop {
+        let (context, layout) = loop {
             match open_context(&self.opening).and_then(|context| {
-                let (tracks, lanes) = lay_out(&context, &self.opening)?;
-                Ok((context, tracks, lanes))
+                let layout = lay_out(&context, &self.opening)?;
+                Ok((context, layout))
             }) {
                 Ok(opened) => break opened,
                 Err(SourceError::Interrupted) => return Err(SourceError::Interrupted),
@@ -153,11 +154,11 @@ impl Demuxer {
                 Err(_) => return Err(SourceError::Interrupted),
             }
         };
-        if !tracks.iter().map(essence).eq(self.tracks.iter().map(essence)) {
+        if !layout.tracks.iter().map(essence).eq(self.layout.tracks.iter().map(essence)) {
             return Err(SourceError::Changed { input });
         }
-        self.go_on(context, lanes);
-        self.lanes.iter_mut().flatten().for_each(|lane| lane.timeline.part());
+        self.go_on(context, layout.lanes);
+        timelines(&mut self.layout.lanes).for_each(Timeline::part);
         self.shift = None;
         self.opening.tell(Connection::Restored { input });
         Ok(())
@@ -165,11 +166,11 @@ impl Demuxer {
 
     /// Reads on from an input that was opened again, on the timelines of before.
     fn go_on(&mut self, context: Context, mut lanes: Vec<Option<Lane>>) {
-        let before = std::mem::take(&mut self.lanes);
+        let before = std::mem::take(&mut self.layout.lanes);
         for (lane, before) in lanes.iter_mut().flatten().zip(before.into_iter().flatten()) {
-            lane.timeline = before.timeline;
+            lane.timelines = before.timelines;
         }
-        (self.context, self.lanes) = (Some(context), lanes);
+        (self.context, self.layout.lanes) = (Some(context), lanes);
     }
 
     /// Reads the next packet that is whole; none at the end.
@@ -196,6 +197,10 @@ impl Demuxer {
     }
 }
 
+fn timelines(lanes: &mut [Option<Lane>]) -> impl Iterator<Item = &mut Timeline> {
+    lanes.iter_mut().flatten().flat_map(|lane| &mut lane.timelines)
+}
+
 /// Returns what a track needs to go on behind another: all but what ffmpeg guesses from the first seconds.
 fn essence(track: &Track) -> (TrackKind, &str, TimeBase, Option<CodecParameters>) {
     let parameters = CodecParameters::decode(&track.parameters).ok();
@@ -207,6 +212,15 @@ impl Opening {
     /// Tells who asked; what nobody fetches is dropped.
     fn tell(&self, connection: Connection) {
         self.reconnect.iter().for_each(|told| drop(told.try_send(connection.clone())));
+    }
+
+    /// Tells which stream has parameters that cannot be had or carried.
+    pub(crate) fn parameters_error(&self, index: usize, cause: ParametersError) -> SourceError {
+        let input = self.text.clone();
+        match cause {
+            ParametersError::UnknownCodec(_) => SourceError::UnknownCodec { input, index },
+            cause => SourceError::Parameters { input, index, cause },
+        }
     }
 
     fn read_error(&self, cause: Error) -> SourceError {

@@ -129,6 +129,12 @@ pub enum SourceError {
         /// Its name.
         encoder: String,
     },
+    /// Several qualities were asked for, of an input without pictures.
+    #[error("{input:?} has no pictures to make renditions of: leave the renditions out")]
+    NoPictures {
+        /// The input, as it was named.
+        input: String,
+    },
     /// The input cannot be read from its start again.
     #[error(
         "{input:?} cannot be looped, since it has no start to go back to: loop a file, or leave the loop out"

@@ -19,6 +19,8 @@ use crate::parameters::{CodecParameters, Medium, ParametersError};
 thread_local! {
     /// The last error that ffmpeg logged on this thread.
     static LAST_LOG: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// All that ffmpeg says on this thread, while somebody listens.
+    static LISTING: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Registers ffmpeg's parts and takes its log off stderr; does so once, however often it is called.
@@ -60,6 +62,13 @@ pub(crate) fn load_devices() -> Result<(), (String, String)> {
     LOADED.get_or_init(load).as_ref().map(drop).map_err(Clone::clone)
 }
 
+/// Returns all that ffmpeg says on this thread during some work.
+pub(crate) fn listen(work: impl FnOnce()) -> String {
+    LISTING.replace(Some(String::new()));
+    work();
+    LISTING.take().unwrap_or_default()
+}
+
 /// Takes the last error that ffmpeg logged on this thread.
 pub(crate) fn take_last_log() -> Option<String> {
     LAST_LOG.take()
@@ -72,7 +81,8 @@ type Arguments = *mut ffi::__va_list_tag;
 type Arguments = ffi::va_list;
 
 unsafe extern "C" fn keep_log(class: *mut c_void, level: c_int, format: *const c_char, arguments: Arguments) {
-    if level > ffi::AV_LOG_ERROR {
+    let listens = LISTING.try_with(|listing| listing.borrow().is_some()).unwrap_or(false);
+    if level > if listens { ffi::AV_LOG_INFO } else { ffi::AV_LOG_ERROR } {
         return;
     }
     let mut line = [0; 512];
@@ -83,9 +93,9 @@ unsafe extern "C" fn keep_log(class: *mut c_void, level: c_int, format: *const c
         ffi::av_log_format_line2(class, level, format, arguments, line.as_mut_ptr(), size, &raw mut prefix);
         CStr::from_ptr(line.as_ptr()).to_string_lossy()
     };
-    let line = line.trim();
-    if !line.is_empty() {
-        let line = line.replace(char::is_control, " ");
+    let _ = LISTING.try_with(|listing| listing.borrow_mut().iter_mut().for_each(|told| told.push_str(&line)));
+    let line = line.trim().replace(char::is_control, " ");
+    if !line.is_empty() && level <= ffi::AV_LOG_ERROR {
         // Not kept while the thread is being torn down.
         let _ = LAST_LOG.try_with(|last| last.replace(Some(line)));
     }

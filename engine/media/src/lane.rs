@@ -10,22 +10,27 @@ use ffmpeg_next::packet::side_data::Type as SideData;
 use ffmpeg_next::{Packet, Rational, Stream, media};
 use swarmcast_core::catalogue::{ACCESS_UNIT_BYTES_MAX, AccessUnit, TimeBase, Track, TrackId, TrackKind};
 
-use crate::capture::{AudioEncoder, Encoded, VideoEncoder};
+use crate::capture::{AudioEncoder, Encoded, Encoding, VideoEncoder};
 use crate::demux::Opening;
 use crate::error::{FfmpegError, SourceError};
 use crate::ffi;
 use crate::input::Input;
 use crate::nal::Disposability;
-use crate::parameters::{Medium, ParametersError};
+use crate::parameters::{CodecParameters, Medium, ParametersError};
+use crate::source::RenditionConfig;
 use crate::timeline::{Order, Stamp, Timeline};
 
-/// One track of an input.
+/// One track of an input, and the tracks that are made of it: one, or one for each rendition.
 pub(crate) struct Lane {
-    id: TrackId,
-    /// Time base of the packets, which differs from the track's when they are encoded.
+    /// Number of the first that is made.
+    first: TrackId,
+    /// Time base of the packets, which differs from the tracks' when they are encoded.
     pub(crate) time_base: TimeBase,
-    pub(crate) timeline: Timeline,
+    /// One for each that is made.
+    pub(crate) timelines: Vec<Timeline>,
     work: Work,
+    /// Microseconds added to the newest packet's timestamps.
+    shift: i64,
 }
 
 enum Work {
@@ -71,6 +76,14 @@ impl LaneError {
 }
 
 impl Lane {
+    /// Returns ffmpeg's name of what encodes its pictures.
+    pub(crate) fn encoder(&self) -> Option<&str> {
+        match &self.work {
+            Work::EncodeVideo(encoder) => Some(encoder.name()),
+            _ => None,
+        }
+    }
+
     /// Turns a packet into access units; a device's timestamps are shifted to count from the origin.
     pub(crate) fn take(
         &mut self,
@@ -79,13 +92,14 @@ impl Lane {
         shift_micros: i64,
         ready: &mut VecDeque<AccessUnit>,
     ) -> Result<(), LaneError> {
+        self.shift = shift_micros;
         let stamp = packet.pts().or(packet.dts());
         let stamp_micros = stamp.map(|stamp| self.time_base.to_micros(stamp).saturating_add(shift_micros));
         let encoded = match &mut self.work {
             Work::Pass { judge, extradata } => {
                 pass(packet, *judge, extradata, ticks(self.time_base, shift_micros))?.into_iter().collect()
             }
-            Work::EncodeVideo(encoder) => encoder.encode(packet, stamp_micros, captured)?,
+            Work::EncodeVideo(encoder) => encoder.encode(packet, shift_micros, captured)?,
             Work::EncodeAudio(encoder) => encoder.encode(packet, stamp_micros, captured)?,
         };
         encoded.into_iter().for_each(|encoded| self.emit(encoded, ready));
@@ -96,7 +110,7 @@ impl Lane {
     pub(crate) fn flush(&mut self, ready: &mut VecDeque<AccessUnit>) -> Result<(), LaneError> {
         let encoded = match &mut self.work {
             Work::Pass { .. } => return Ok(()),
-            Work::EncodeVideo(encoder) => encoder.flush()?,
+            Work::EncodeVideo(encoder) => encoder.flush(self.shift)?,
             Work::EncodeAudio(encoder) => encoder.flush()?,
         };
         encoded.into_iter().for_each(|encoded| self.emit(encoded, ready));
@@ -104,10 +118,11 @@ impl Lane {
     }
 
     fn emit(&mut self, encoded: Encoded, ready: &mut VecDeque<AccessUnit>) {
-        let Encoded { dts, pts, duration, key, disposable, payload } = encoded;
-        let stamp = self.timeline.stamp(dts, pts, duration);
-        let Stamp { dts, pts, duration } = stamp;
-        ready.push_back(AccessUnit { track: self.id, dts, pts, duration, key, disposable, payload });
+        let Encoded { place, dts, pts, duration, key, disposable, payload } = encoded;
+        let Some(timeline) = self.timelines.get_mut(place) else { return };
+        let Stamp { dts, pts, duration } = timeline.stamp(dts, pts, duration);
+        let track = TrackId(self.first.0.saturating_add(place as u8));
+        ready.push_back(AccessUnit { track, dts, pts, duration, key, disposable, payload });
     }
 }
 
@@ -128,6 +143,7 @@ fn pass(
     }
     let shifted = |stamp: Option<i64>| stamp.map(|stamp| stamp.saturating_add(shift));
     Ok((!payload.is_empty()).then(|| Encoded {
+        place: 0,
         dts: shifted(packet.dts()),
         pts: shifted(packet.pts()),
         duration: packet.duration(),
@@ -137,12 +153,19 @@ fn pass(
     }))
 }
 
+/// The tracks of an opened input, and how its packets become theirs.
+pub(crate) struct Layout {
+    /// Numbered from `Opening::first_track`.
+    pub(crate) tracks: Vec<Track>,
+    /// By stream index; none for streams that are left out.
+    pub(crate) lanes: Vec<Option<Lane>>,
+    /// The tracks that have the same pictures, one for each rendition.
+    pub(crate) renditions: Vec<TrackId>,
+}
+
 /// Finds the tracks of an opened input and how their packets go.
-pub(crate) fn lay_out(
-    context: &Context,
-    opening: &Opening,
-) -> Result<(Vec<Track>, Vec<Option<Lane>>), SourceError> {
-    let (mut tracks, mut lanes) = (Vec::new(), Vec::new());
+pub(crate) fn lay_out(context: &Context, opening: &Opening) -> Result<Layout, SourceError> {
+    let (mut tracks, mut lanes, mut renditions) = (Vec::new(), Vec::new(), Vec::new());
     for stream in context.streams() {
         let kind = match stream.parameters().medium() {
             _ if stream.disposition().contains(Disposition::ATTACHED_PIC) => None,
@@ -157,36 +180,77 @@ pub(crate) fn lay_out(
         };
         // Beyond the limit of a stream the caller refuses them all; the number only must not wrap.
         let id = TrackId(u8::try_from(opening.first_track + tracks.len()).unwrap_or(u8::MAX));
-        let (track, lane) = lane(&stream, id, kind, opening)?;
-        tracks.push(track);
+        let wanted = &opening.encoding.renditions[..];
+        let wanted = if kind == TrackKind::Video && renditions.is_empty() { wanted } else { &[] };
+        let (made, lane) = lane(&stream, (id, kind), wanted, opening)?;
+        if !wanted.is_empty() {
+            renditions.extend(made.iter().map(|track| track.id));
+        }
+        tracks.extend(made);
         lanes.push(Some(lane));
     }
     if tracks.is_empty() {
         return Err(SourceError::NoTracks { input: opening.text.clone() });
     }
+    let encoded = lanes.iter().flatten().any(|lane| !matches!(lane.work, Work::Pass { .. }));
     let known: i64 = tracks.iter().map(|track| i64::from(track.bitrate)).sum();
     let rest = context.bit_rate().saturating_sub(known);
     // Many containers tell the rate of the whole alone: what no track accounts for is the first unknown one's.
-    if let (Some(track), Ok(rest)) = (tracks.iter_mut().find(|track| track.bitrate == 0), u32::try_from(rest))
-    {
+    // What is encoded here was not in it.
+    let unknown = tracks.iter_mut().find(|track| track.bitrate == 0 && !encoded);
+    if let (Some(track), Ok(rest)) = (unknown, u32::try_from(rest)) {
         track.bitrate = rest;
     }
-    Ok((tracks, lanes))
+    Ok(Layout { tracks, lanes, renditions })
 }
 
 fn lane(
     stream: &Stream<'_>,
-    id: TrackId,
-    kind: TrackKind,
+    (id, kind): (TrackId, TrackKind),
+    renditions: &[RenditionConfig],
     opening: &Opening,
-) -> Result<(Track, Lane), SourceError> {
-    let parameters_error = |cause| match cause {
-        ParametersError::UnknownCodec(_) => {
-            SourceError::UnknownCodec { input: opening.text.clone(), index: stream.index() }
-        }
-        cause => SourceError::Parameters { input: opening.text.clone(), index: stream.index(), cause },
+) -> Result<(Vec<Track>, Lane), SourceError> {
+    let index = stream.index();
+    let mut parameters = describe(stream).map_err(|cause| opening.parameters_error(index, cause))?;
+    let time_base = time_base(stream.time_base());
+    let device = matches!(opening.input, Input::Device(_));
+    let raw = is_raw(&parameters.codec, device) || !renditions.is_empty();
+    let (work, time_base_out, made) = if !raw {
+        let judge = Disposability::new(&parameters.codec, &parameters.extradata);
+        (Work::Pass { judge, extradata: parameters.extradata.clone() }, time_base, vec![parameters])
+    } else if parameters.medium == Medium::Video {
+        let Encoding { pictures, delays, .. } = &opening.encoding;
+        let encoder = VideoEncoder::new(stream, (&parameters, id), time_base, (pictures, renditions), delays);
+        let (encoder, made) = encoder.map_err(|cause| cause.told(opening))?;
+        (Work::EncodeVideo(Box::new(encoder)), TimeBase::MICROS, made)
+    } else {
+        let encoder = AudioEncoder::new(&mut parameters, id, &opening.encoding);
+        let encoder = Box::new(encoder.map_err(|cause| cause.told(opening))?);
+        (Work::EncodeAudio(encoder), AudioEncoder::TIME_BASE, vec![parameters])
     };
-    let mut parameters = ffi::read_parameters(&stream.parameters()).map_err(parameters_error)?;
+    let (mut tracks, mut timelines) = (Vec::new(), Vec::new());
+    for (parameters, id) in made.into_iter().zip(id.0..) {
+        let (pictures, seconds) = parameters.frame_rate;
+        let unit_micros = (u64::from(seconds) * 1_000_000).checked_div(u64::from(pictures)).unwrap_or(0);
+        let unit_ticks = ticks(time_base_out, i64::try_from(unit_micros).unwrap_or(0));
+        let order = Order { delay: parameters.video_delay, unit_ticks };
+        timelines.push(Timeline::new(time_base_out, order, kind != TrackKind::Subtitle));
+        let encoded = parameters.encode().map_err(|cause| opening.parameters_error(index, cause))?;
+        tracks.push(Track {
+            id: TrackId(id),
+            kind,
+            codec: parameters.codec,
+            time_base: time_base_out,
+            bitrate: u32::try_from(parameters.bit_rate).unwrap_or(u32::MAX),
+            parameters: encoded.into(),
+        });
+    }
+    Ok((tracks, Lane { first: id, time_base, timelines, work, shift: 0 }))
+}
+
+/// Learns what a stream's packets hold.
+fn describe(stream: &Stream<'_>) -> Result<CodecParameters, ParametersError> {
+    let mut parameters = ffi::read_parameters(&stream.parameters())?;
     parameters.frame_rate = frame_rate(stream);
     parameters.display_matrix = ffi::display_matrix(stream);
     // The container's word goes over the codec's, as everywhere in ffmpeg.
@@ -198,32 +262,7 @@ fn lane(
     if language.len() <= 32 && language.bytes().all(|byte| byte.is_ascii_graphic()) {
         parameters.language = language;
     }
-    let time_base = time_base(stream.time_base());
-    let device = matches!(opening.input, Input::Device(_));
-    let (work, time_base_out) = if !is_raw(&parameters.codec, device) {
-        let judge = Disposability::new(&parameters.codec, &parameters.extradata);
-        (Work::Pass { judge, extradata: parameters.extradata.clone() }, time_base)
-    } else if parameters.medium == Medium::Video {
-        let encoder = VideoEncoder::new(stream, &mut parameters, id, &opening.encoding);
-        (Work::EncodeVideo(Box::new(encoder.map_err(|cause| cause.told(opening))?)), TimeBase::MICROS)
-    } else {
-        let encoder = AudioEncoder::new(&mut parameters, id, &opening.encoding);
-        (Work::EncodeAudio(Box::new(encoder.map_err(|cause| cause.told(opening))?)), AudioEncoder::TIME_BASE)
-    };
-    let track = Track {
-        id,
-        kind,
-        codec: parameters.codec.clone(),
-        time_base: time_base_out,
-        bitrate: u32::try_from(parameters.bit_rate).unwrap_or(u32::MAX),
-        parameters: parameters.encode().map_err(parameters_error)?.into(),
-    };
-    let (pictures, seconds) = parameters.frame_rate;
-    let unit_micros = (u64::from(seconds) * 1_000_000).checked_div(u64::from(pictures)).unwrap_or(0);
-    let unit_ticks = ticks(time_base_out, i64::try_from(unit_micros).unwrap_or(0));
-    let order = Order { delay: parameters.video_delay, unit_ticks };
-    let timeline = Timeline::new(time_base_out, order, kind != TrackKind::Subtitle);
-    Ok((track, Lane { id, time_base, timeline, work }))
+    Ok(parameters)
 }
 
 /// Returns whether a codec is raw, or from a camera as good as raw, so that it must be encoded.

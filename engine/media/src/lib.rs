@@ -35,10 +35,12 @@ mod source;
 mod stdio;
 mod timeline;
 
-pub use devices::{CaptureDevice, DeviceKind, devices};
+pub use devices::{CaptureDevice, CaptureFormat, DeviceKind, devices};
 pub use error::{FfmpegError, SinkError, SourceError};
 pub use interrupt::Interrupt;
 pub use parameters::{CodecParameters, Medium, ParametersError};
 pub use play::{Picture, Plane, PlayConfig, PlayError, PlayStats, Player, Screen, Speaker};
 pub use sink::{Sink, SinkConfig, SinkCounts};
-pub use source::{CaptureDelay, Connection, Connections, PictureConfig, Source, SourceConfig, data_track};
+pub use source::{
+    CaptureDelay, Connection, Connections, PictureConfig, RenditionConfig, Source, SourceConfig, data_track,
+};

@@ -21,7 +21,7 @@ mod lanes;
 mod pictures;
 mod schedule;
 mod sound;
-mod stretch;
+pub(crate) mod stretch;
 
 use decode::{PictureDecoder, SoundDecoder};
 use fifo::Fifo;
@@ -186,25 +186,37 @@ impl Player {
     pub fn open(&mut self, tracks: &[Track]) -> Vec<PlayError> {
         self.base = None;
         self.shared.lock().schedule.begin();
-        let first = |kind| tracks.iter().find(move |track| track.kind == kind);
-        let video = first(TrackKind::Video).filter(|_| self.config.pictures);
-        let audio = first(TrackKind::Audio).filter(|_| self.config.sound);
         let mut errors = Vec::new();
-        let decodes = self.config.decodes;
-        let pictures = video.map(|track| {
+        self.open_pictures(tracks, &mut errors);
+        let audio = tracks.iter().find(|track| track.kind == TrackKind::Audio);
+        let sound = audio.filter(|_| self.config.sound).map(|track| {
+            let decodes = self.config.decodes;
+            let made = if decodes { SoundDecoder::new(track).map(Order::Sound) } else { Ok(Order::None) };
+            (track, made)
+        });
+        let before = self.sound.take().map(|lane| lane.orders);
+        self.sound = self.lane(before, sound, &mut errors);
+        errors
+    }
+
+    /// Goes on with another rendition of the same pictures, from its next key unit on, on the same timeline. Its sound
+    /// is that of before, and plays on.
+    pub fn renew(&mut self, tracks: &[Track]) -> Vec<PlayError> {
+        let mut errors = Vec::new();
+        self.open_pictures(tracks, &mut errors);
+        errors
+    }
+
+    fn open_pictures(&mut self, tracks: &[Track], errors: &mut Vec<PlayError>) {
+        let video = tracks.iter().find(|track| track.kind == TrackKind::Video);
+        let pictures = video.filter(|_| self.config.pictures).map(|track| {
+            let decodes = self.config.decodes;
             let made =
                 if decodes { PictureDecoder::new(track).map(Order::Pictures) } else { Ok(Order::None) };
             (track, made)
         });
-        let sound = audio.map(|track| {
-            let made = if decodes { SoundDecoder::new(track).map(Order::Sound) } else { Ok(Order::None) };
-            (track, made)
-        });
         let before = self.pictures.take().map(|lane| lane.orders);
-        self.pictures = self.lane(before, pictures, &mut errors);
-        let before = self.sound.take().map(|lane| lane.orders);
-        self.sound = self.lane(before, sound, &mut errors);
-        errors
+        self.pictures = self.lane(before, pictures, errors);
     }
 
     /// Gives a track its lane: that of the track before it, or a new one.

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, bounded, select};
-use swarmcast_core::catalogue::{AccessUnit, TRACKS_MAX, TimeBase, Track, TrackId, TrackKind};
+use swarmcast_core::catalogue::{
+    AccessUnit, RENDITIONS_MAX, TRACKS_MAX, TimeBase, Track, TrackId, TrackKind,
+};
 
 use crate::capture::{Delays, Encoding};
 use crate::demux::{Demuxer, Opening};
@@ -33,6 +35,9 @@ pub struct SourceConfig {
     pub prompt: bool,
     /// How raw pictures are encoded.
     pub pictures: PictureConfig,
+    /// In which qualities the first track of pictures is encoded, whatever it comes as; as it is when empty. At most
+    /// [`swarmcast_core::catalogue::RENDITIONS_MAX`].
+    pub renditions: Vec<RenditionConfig>,
     /// Whether an input that ends or fails is waited for and opened again, as a listener's next sender or a device that
     /// is plugged in again; its timestamps go on by the time that has passed. Never for what is looped.
     pub reconnect: bool,
@@ -50,6 +55,7 @@ impl SourceConfig {
             data: false,
             prompt: false,
             pictures: PictureConfig::default(),
+            renditions: Vec::new(),
             reconnect: false,
             interrupt: Interrupt::new(),
         }
@@ -63,8 +69,20 @@ pub struct PictureConfig {
     pub bitrate: Option<u32>,
     /// ffmpeg's name of the encoder, such as `libx265` or `h264_nvenc`; `libx264` when none.
     pub encoder: Option<String>,
+    /// Whether an encoder of a graphics card goes before libx264 or libx265 where one opens.
+    pub hardware: bool,
     /// The encoder's own name for how much work it spends; the fastest of x264 and x265 when none.
     pub preset: Option<String>,
+}
+
+/// One quality in which pictures are encoded: a track of its own, whose key units have the same timestamps as those of
+/// the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RenditionConfig {
+    /// Width and height in pixels, made even; the source's when none. Pixels get the shape that keeps the picture's.
+    pub size: Option<(u16, u16)>,
+    /// Bits per second; by the size when none.
+    pub bitrate: Option<u32>,
 }
 
 /// Tells that an input which is opened again went away, or that it is back.
@@ -123,6 +141,8 @@ pub fn data_track(id: TrackId) -> Track {
 /// An open input. Blocks in [`Source::open`] and [`Source::next`]; belongs on a thread of its own.
 pub struct Source {
     tracks: Vec<Track>,
+    renditions: Vec<TrackId>,
+    encoder: Option<String>,
     config: SourceConfig,
     feed: Feed,
     ready: VecDeque<AccessUnit>,
@@ -159,7 +179,8 @@ impl Source {
             return Err(SourceError::NotLoopable { input: config.input });
         }
         let delays = Delays::default();
-        let encoding = Encoding { pictures: config.pictures.clone(), delays: delays.clone() };
+        let mut wanted = config.renditions.clone();
+        wanted.truncate(RENDITIONS_MAX);
         let (told, connections) = bounded(CONNECTIONS_MAX);
         let reconnect = (config.reconnect && !config.looped).then_some(told);
         let own_pace = |input: &Input| matches!(input, Input::Device(_) | Input::Url { live: true, .. });
@@ -167,8 +188,11 @@ impl Source {
         let threaded =
             inputs.len() > 1 || matches!(&inputs[..], [Input::Device(device)] if !device.is_virtual());
         let origin = Instant::now();
-        let (mut tracks, mut demuxers) = (Vec::new(), Vec::new());
+        let (mut tracks, mut demuxers, mut renditions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut encoder = None;
         for input in inputs {
+            let (pictures, delays) = (config.pictures.clone(), delays.clone());
+            let encoding = Encoding { pictures, renditions: wanted.clone(), delays };
             let opening = Opening {
                 input,
                 text: config.input.clone(),
@@ -176,13 +200,21 @@ impl Source {
                 paced: config.paced,
                 prompt: config.prompt,
                 origin,
-                encoding: encoding.clone(),
+                encoding,
                 reconnect: reconnect.clone(),
                 interrupt: config.interrupt.clone(),
             };
             let demuxer = Demuxer::open(opening)?;
             tracks.extend_from_slice(demuxer.tracks());
+            encoder = encoder.or_else(|| demuxer.encoder().map(str::to_owned));
+            if !demuxer.renditions().is_empty() {
+                renditions = demuxer.renditions().to_vec();
+                wanted.clear();
+            }
             demuxers.push(demuxer);
+        }
+        if !wanted.is_empty() {
+            return Err(SourceError::NoPictures { input: config.input });
         }
         let max = TRACKS_MAX - usize::from(config.data);
         if tracks.len() > max {
@@ -196,12 +228,32 @@ impl Source {
             last => Feed::Threads(read_on_threads(demuxers.into_iter().chain(last), &config)?),
         };
         let pacer = paced.then(Pacer::default);
-        Ok(Self { tracks, config, feed, ready: VecDeque::new(), pacer, delays, connections })
+        Ok(Self {
+            tracks,
+            renditions,
+            encoder,
+            config,
+            feed,
+            ready: VecDeque::new(),
+            pacer,
+            delays,
+            connections,
+        })
     }
 
     /// Returns the tracks, in the order of their numbers.
     pub fn tracks(&self) -> &[Track] {
         &self.tracks
+    }
+
+    /// Returns the tracks that are [`SourceConfig::renditions`] of the same pictures, in that order; empty without.
+    pub fn renditions(&self) -> &[TrackId] {
+        &self.renditions
+    }
+
+    /// Returns ffmpeg's name of what encodes the pictures; none where they pass through.
+    pub fn encoder(&self) -> Option<&str> {
+        self.encoder.as_deref()
     }
 
     /// Returns the next access unit when it is due; none at the end of the input.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swarmcast_core::catalogue::{AccessUnit, Catalogue, Track, TrackId};
+use swarmcast_core::catalogue::{AccessUnit, Catalogue, Rendition, Track, TrackId};
 use swarmcast_core::health::{ControlPlane, PathCause, PathKind, PathVerdict, Reason, Verdict};
 use swarmcast_core::ids::{Epoch, MediaTime, Now, StreamKey};
 use swarmcast_core::node::GapCause;
@@ -11,8 +11,8 @@ use swarmcast_media::SourceError;
 /// What happened to a subscription.
 ///
 /// The order is fixed: `Opened`, then access units with `Started` directly before the first one that can be decoded
-/// by itself. `Reset` is followed by another `Opened`. `Foreign` is followed by access units of the caller's own URL,
-/// and, once the swarm delivers again, by another `Opened`. `Closed` comes exactly once and last.
+/// by itself. `Reset` and `Quality` are followed by another `Opened`. `Foreign` is followed by access units of the
+/// caller's own URL, and, once the swarm delivers again, by another `Opened`. `Closed` comes exactly once and last.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -48,6 +48,16 @@ pub enum Event {
     Overrun {
         /// How many.
         access_units: u64,
+    },
+    /// Another rendition of the programme takes over. `Opened` follows with its catalogue; its access units go on where
+    /// those before ended, on the same timeline, so that nothing is missing and nothing comes twice.
+    Quality {
+        /// What was played.
+        from: Rendition,
+        /// What is played from here on.
+        to: Rendition,
+        /// Why.
+        cause: QualityCause,
     },
     /// The publisher was restarted.
     Reset {
@@ -127,6 +137,20 @@ pub enum Event {
     Closed(CloseCause),
 }
 
+/// Why another rendition takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QualityCause {
+    /// This host, or the program that takes the events, was too slow for the one before.
+    Overrun,
+    /// The one before did not come in time: the network does not carry it.
+    Capacity,
+    /// The one before came without trouble for the hold-down.
+    Clean,
+    /// [`crate::Subscriber::choose`] asked for it.
+    Asked,
+}
+
 /// An access unit with its times.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -175,6 +199,7 @@ impl Event {
             Self::Closed(cause) => Some(cause.code()),
             Self::AccessUnit(_)
             | Self::Overrun { .. }
+            | Self::Quality { .. }
             | Self::PathDue { .. }
             | Self::PathVerdict { .. }
             | Self::ControlPlane { .. }

@@ -136,6 +136,17 @@ impl Identity {
         Ok(Self { seed, epoch: Epoch(u64::try_from(wall_clock.as_millis()).unwrap_or(u64::MAX)) })
     }
 
+    /// Derives the seed of a rendition's key, the same in each run; the one that bears the programme's name has its
+    /// own.
+    pub(crate) fn seed_of(&self, programme: &str, name: &str) -> [u8; 32] {
+        if name == programme {
+            return self.seed;
+        }
+        let mut hash = blake3::Hasher::new_derive_key("swarmcast 1 rendition of a programme");
+        hash.update(&self.seed).update(name.as_bytes());
+        *hash.finalize().as_bytes()
+    }
+
     /// Returns the epoch of this run.
     pub fn epoch(&self) -> Epoch {
         self.epoch

@@ -70,7 +70,8 @@ mod swarm;
 
 pub use bytes::Bytes;
 pub use swarmcast_core::catalogue::{
-    ACCESS_UNIT_BYTES_MAX, AccessUnit, Catalogue, TRACKS_MAX, TimeBase, Track, TrackId, TrackKind,
+    ACCESS_UNIT_BYTES_MAX, AccessUnit, Catalogue, Quality, RENDITIONS_MAX, Rendition, TRACKS_MAX, TimeBase,
+    Track, TrackId, TrackKind,
 };
 pub use swarmcast_core::group::{GroupError, check_name};
 pub use swarmcast_core::health::{
@@ -81,9 +82,9 @@ pub use swarmcast_core::multicast::{MulticastChoice, MulticastChoiceError, Multi
 pub use swarmcast_core::node::GapCause;
 pub use swarmcast_core::stats::{KnownStream, StreamStats};
 pub use swarmcast_media::{
-    CaptureDelay, CaptureDevice, Connection, Connections, DeviceKind, Interrupt, Picture, PictureConfig,
-    Plane, PlayConfig, PlayError, PlayStats, Screen, Sink, SinkConfig, SinkCounts, SinkError, Source,
-    SourceConfig, SourceError, Speaker, data_track, devices,
+    CaptureDelay, CaptureDevice, CaptureFormat, Connection, Connections, DeviceKind, Interrupt, Picture,
+    PictureConfig, Plane, PlayConfig, PlayError, PlayStats, RenditionConfig, Screen, Sink, SinkConfig,
+    SinkCounts, SinkError, Source, SourceConfig, SourceError, Speaker, data_track, devices,
 };
 pub use swarmcast_net::{
     BindError, DiscoveryError, Driver, Neighbour, PEER_ADDRESSES_MAX, PeerAddress, PeerAddressError,
@@ -92,7 +93,7 @@ pub use swarmcast_net::{
 
 pub use browse::{LanGroup, browse};
 pub use counters::Counters;
-pub use event::{CloseCause, Delivery, Event};
+pub use event::{CloseCause, Delivery, Event, QualityCause};
 pub use foreign::ForeignSource;
 pub use group::{Group, GroupKeyError};
 pub use health::HealthWatch;

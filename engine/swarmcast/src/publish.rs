@@ -1,14 +1,14 @@
 //! Publishing a stream: from a media source, or access unit by access unit.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use swarmcast_core::catalogue::{AccessUnit, Catalogue, TRACKS_MAX, Track, TrackId, TrackKind};
-use swarmcast_core::group::check_name;
-use swarmcast_core::ids::{Epoch, MediaTime, Now, StreamHandle, StreamKey};
+use swarmcast_core::group::GroupSpec;
+use swarmcast_core::ids::{Epoch, MediaTime, Now, StreamKey};
 use swarmcast_core::multicast::MulticastChoice;
 use swarmcast_core::node::Publication;
 use swarmcast_media::{Source, SourceError, data_track};
@@ -18,6 +18,11 @@ use tokio::sync::watch;
 use crate::Identity;
 use crate::counters::Counters;
 use crate::media_clock::MediaClock;
+
+mod programme;
+
+pub(crate) use programme::at_place;
+use programme::{Route, divide};
 
 /// Most bytes of a data record.
 pub const DATA_BYTES_MAX: usize = 64 << 10;
@@ -33,13 +38,17 @@ pub struct PublishConfig {
     pub identity: Identity,
     /// Age at which a fragment is no longer sent to those whose playout delay is shorter (2 s by default).
     pub expiry: Duration,
-    /// Whether and where it is multicast; where its name says, by default. Viewers with the default find it there.
+    /// Whether and where it is multicast; where its name says, by default. Viewers with the default find it there. At a
+    /// group that is named, further renditions have the ports that follow.
     pub multicast: MulticastChoice,
     /// Most bits a second on each multicast interface (50 Mbit/s by default); a stream that needs more is not
-    /// multicast there.
+    /// multicast there. Renditions share it by their rates.
     pub multicast_rate_max: u64,
-    /// Most viewers that may have all of the stream pushed from here when neither multicast nor their neighbours reach
-    /// them (8 by default); others are told when to ask again.
+    /// Tracks that are renditions of the same pictures, as [`Source::renditions`] tells: each is a stream of its own,
+    /// together with all tracks that are none of them, under the one name. Empty, by default, for one stream.
+    pub renditions: Vec<TrackId>,
+    /// Most viewers that may have all of the stream, or of one rendition, pushed from here when neither multicast nor
+    /// their neighbours reach them (8 by default); others are told when to ask again.
     pub unicast_max: usize,
 }
 
@@ -123,11 +132,12 @@ impl Unpublished {
     }
 }
 
-/// A stream that is published. Dropping it ends the publication.
+/// A stream that is published, or a programme of several. Dropping it ends the publication.
 #[derive(Debug)]
 pub struct Publisher {
     sender: Sender,
-    publication: Arc<PublicationHandle>,
+    /// One for each rendition; the first bears the name.
+    publications: Vec<Arc<PublicationHandle>>,
     catalogue: Catalogue,
     epoch: Epoch,
     began: Now,
@@ -137,7 +147,8 @@ pub struct Publisher {
 /// The end of a publication. Whatever ended it, the node tells one state; only a name that was lost ends it unasked.
 #[derive(Debug)]
 struct End {
-    state: watch::Receiver<PublicationState>,
+    /// One for each rendition.
+    states: Vec<watch::Receiver<PublicationState>>,
     asked: AtomicBool,
     node_closes: Arc<AtomicBool>,
 }
@@ -145,7 +156,7 @@ struct End {
 /// Sends on a stream, from any thread. Cheap to clone; does not keep the publication alive.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    publication: Weak<PublicationHandle>,
+    routes: Vec<Route>,
     end: Arc<End>,
     tracks: Arc<[Track]>,
     clock: Arc<MediaClock>,
@@ -164,6 +175,7 @@ impl PublishConfig {
             expiry: Catalogue::EXPIRY,
             multicast: MulticastChoice::Auto,
             multicast_rate_max: Publication::MULTICAST_RATE_MAX,
+            renditions: Vec::new(),
             unicast_max: Publication::UNICAST_MAX,
         }
     }
@@ -188,27 +200,28 @@ impl Publisher {
     pub(crate) async fn start(
         node: &Handle,
         node_closes: Arc<AtomicBool>,
+        group: &GroupSpec,
         config: PublishConfig,
     ) -> Result<Self, PublishError> {
-        let PublishConfig { name, tracks, identity, expiry, multicast, multicast_rate_max, unicast_max } =
-            config;
-        check_name(&name).map_err(|_| PublishError::Name)?;
-        let catalogue = Catalogue { name, expiry, tracks, renditions: Vec::new(), multicast: None };
-        let publication = Publication {
-            multicast,
-            multicast_rate_max,
-            unicast_max,
-            ..Publication::new(StreamHandle(0), catalogue.clone(), identity.seed, identity.epoch)
-        };
-        let began = node.now();
-        let publication = node.publish(publication).await.map_err(|error| match error {
-            NetError::Refused => PublishError::Refused,
-            _ => PublishError::Stopped,
-        })?;
-        let publication = Arc::new(publication);
-        let counters = Counters::new(node.clone(), publication.stream());
-        let sender = Sender::new(&publication, &catalogue, node_closes);
-        Ok(Self { sender, publication, catalogue, epoch: identity.epoch, began, counters })
+        let (tracks, epoch, began) = (config.tracks.clone(), config.identity.epoch, node.now());
+        let parts = divide(config, group)?;
+        let catalogue = parts.first().ok_or(PublishError::Refused)?.publication.catalogue.clone();
+        let (mut publications, mut routes) = (Vec::new(), Vec::new());
+        for part in parts {
+            let publication = node.publish(part.publication).await.map_err(|error| match error {
+                NetError::Refused => PublishError::Refused,
+                _ => PublishError::Stopped,
+            })?;
+            let publication = Arc::new(publication);
+            routes.push(Route::new(&publication, part.tracks));
+            publications.push(publication);
+        }
+        let streams = publications.iter().map(|publication| publication.stream()).collect();
+        let counters = Counters::new(node.clone(), streams);
+        let states = publications.iter().map(|publication| publication.state()).collect();
+        let end = Arc::new(End { states, asked: AtomicBool::new(false), node_closes });
+        let sender = Sender::new(routes, tracks, end);
+        Ok(Self { sender, publications, catalogue, epoch, began, counters })
     }
 
     /// Sends one access unit, waiting for room in the publish queue.
@@ -232,9 +245,9 @@ impl Publisher {
         self.sender.clone()
     }
 
-    /// Returns the stream's identity.
+    /// Returns the identity of the stream that bears the name.
     pub fn key(&self) -> StreamKey {
-        self.publication.key()
+        self.catalogue.renditions.first().map_or(self.publications[0].key(), |first| first.key)
     }
 
     /// Returns which run of the publisher this is.
@@ -247,7 +260,7 @@ impl Publisher {
         self.began
     }
 
-    /// Returns what the stream is made of.
+    /// Returns what the stream is made of that bears the name, which lists all renditions.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue
     }
@@ -259,23 +272,32 @@ impl Publisher {
 
     /// Waits until the stream is over without [`Publisher::end`]: its name was lost, or the node stopped.
     pub async fn lost(&self) -> Unpublished {
-        self.sender.end.wait().await
+        // All renditions are of one run; whoever takes the name takes it of the first.
+        self.sender.end.wait_for(0).await
     }
 
     /// Ends the stream behind what was sent, and waits until every neighbour has it, at most 5 s.
     pub async fn end(self) -> Unpublished {
         let end = Arc::clone(&self.sender.end);
-        if *end.state.borrow() == PublicationState::Running {
+        if end.states.iter().all(|state| *state.borrow() == PublicationState::Running) {
             end.asked.store(true, Ordering::Release);
         }
         drop(self);
-        end.wait().await
+        let mut complete = true;
+        for place in 0..end.states.len() {
+            match end.wait_for(place).await {
+                Unpublished::Ended { complete: this } => complete &= this,
+                other => return other,
+            }
+        }
+        Unpublished::Ended { complete }
     }
 }
 
 impl End {
-    async fn wait(&self) -> Unpublished {
-        let mut state = self.state.clone();
+    /// Waits for the end of a rendition.
+    async fn wait_for(&self, place: usize) -> Unpublished {
+        let mut state = self.states[place].clone();
         let over = |state: &PublicationState| *state != PublicationState::Running;
         match state.wait_for(over).await.as_deref() {
             Ok(state) => self.meaning(state),
@@ -294,25 +316,14 @@ impl End {
 }
 
 impl Sender {
-    fn new(
-        publication: &Arc<PublicationHandle>,
-        catalogue: &Catalogue,
-        node_closes: Arc<AtomicBool>,
-    ) -> Self {
+    fn new(routes: Vec<Route>, tracks: Vec<Track>, end: Arc<End>) -> Self {
         let clock = MediaClock::default();
-        let only_data = catalogue.tracks.iter().all(|track| track.kind == TrackKind::Data);
-        if only_data {
+        if tracks.iter().all(|track| track.kind == TrackKind::Data) {
             clock.advance(MediaTime(0), crate::now());
         }
-        let data_track = catalogue.tracks.iter().find(|track| track.kind == TrackKind::Data);
-        Self {
-            publication: Arc::downgrade(publication),
-            end: Arc::new(End { state: publication.state(), asked: AtomicBool::new(false), node_closes }),
-            tracks: catalogue.tracks.clone().into(),
-            clock: Arc::new(clock),
-            newest_data: Arc::new(Mutex::new(i64::MIN)),
-            data_track: data_track.map(|track| track.id),
-        }
+        let data_track = tracks.iter().find(|track| track.kind == TrackKind::Data).map(|track| track.id);
+        let (tracks, clock, newest_data) = (tracks.into(), Arc::new(clock), Arc::new(Mutex::new(i64::MIN)));
+        Self { routes, end, tracks, clock, newest_data, data_track }
     }
 
     /// Sends one access unit, waiting for room in the publish queue.
@@ -321,8 +332,10 @@ impl Sender {
     /// [`SendError`] once the publication is over.
     pub async fn send(&self, unit: AccessUnit) -> Result<(), SendError> {
         self.advance(&unit);
-        let publication = self.publication.upgrade().ok_or(SendError::Ended)?;
-        publication.send(unit).await.map_err(|_| self.send_error())
+        for route in &self.routes {
+            route.send(&unit).await.ok_or_else(|| self.send_error())?;
+        }
+        Ok(())
     }
 
     /// Sends one access unit, blocking the thread until there is room. Not for asynchronous code.
@@ -331,8 +344,7 @@ impl Sender {
     /// [`SendError`] once the publication is over.
     pub fn send_blocking(&self, unit: AccessUnit) -> Result<(), SendError> {
         self.advance(&unit);
-        let publication = self.publication.upgrade().ok_or(SendError::Ended)?;
-        publication.send_blocking(unit).map_err(|_| self.send_error())
+        self.routes.iter().try_for_each(|route| route.send_blocking(&unit)).ok_or_else(|| self.send_error())
     }
 
     /// Sends a data record at the media's present time, waiting for room in the publish queue. Before the first
@@ -352,7 +364,8 @@ impl Sender {
         Ok(self.send_blocking(self.data_unit(record.into())?)?)
     }
 
-    /// Publishes a source to its end, on a thread of the caller's. Its tracks must be the stream's. To stop it,
+    /// Publishes a source to its end, on a thread of the caller's. Its tracks, and their renditions, must be those that
+    /// are published. To stop it,
     /// fire the source's interrupt.
     ///
     /// # Errors
@@ -390,10 +403,8 @@ impl Sender {
     }
 
     fn send_error(&self) -> SendError {
-        match self.end.meaning(&self.end.state.borrow()) {
-            Unpublished::BadName => SendError::BadName,
-            _ => SendError::Ended,
-        }
+        let lost = |state: &watch::Receiver<_>| self.end.meaning(&state.borrow()) == Unpublished::BadName;
+        if self.end.states.iter().any(lost) { SendError::BadName } else { SendError::Ended }
     }
 }
 

@@ -7,8 +7,10 @@ use swarmcast_media::{Sink, SinkConfig, SinkCounts, SinkError};
 
 use crate::event::Event;
 
+mod renewal;
 mod splice;
 
+use renewal::Renewal;
 use splice::Splice;
 
 /// Writes the access units of one subscription. Its calls block: use it on a thread of its own.
@@ -16,10 +18,15 @@ use splice::Splice;
 /// The output is opened when the stream is. When the publisher is restarted, or a foreign source takes over or gives
 /// back, with the same tracks, the recording goes on behind what it has, with the pause that there really was; with
 /// other tracks it goes on in a new file, `x.1.mkv` after `x.mkv`, while standard output and URLs are opened again.
+///
+/// When another rendition takes over, H.264 and HEVC as they are encoded here go on in the same output, on the same
+/// timeline: every key unit brings its parameter sets from there on. What else there may be goes on in a new file.
 pub struct Recorder {
     config: SinkConfig,
     open: Option<Part>,
     parts: u32,
+    /// Whether what is opened next is another rendition.
+    renews: bool,
     /// What the outputs before the open one took.
     completed: SinkCounts,
 }
@@ -27,8 +34,12 @@ pub struct Recorder {
 /// One output with its tracks.
 struct Part {
     sink: Sink,
+    /// Those that the output began with.
     tracks: Vec<Track>,
+    /// Those that it is given, of another rendition perhaps.
+    given: Vec<Track>,
     splice: Splice,
+    renewal: Renewal,
 }
 
 /// What an event meant for the recording.
@@ -62,7 +73,7 @@ pub enum RecordError {
 impl Recorder {
     /// Makes a recorder that has opened nothing. [`SinkConfig::headless`] makes one that only counts.
     pub fn new(config: SinkConfig) -> Self {
-        Self { config, open: None, parts: 0, completed: SinkCounts::default() }
+        Self { config, open: None, parts: 0, renews: false, completed: SinkCounts::default() }
     }
 
     /// Takes the subscription's next event and writes what it brought.
@@ -71,12 +82,22 @@ impl Recorder {
     /// [`RecordError::Sink`] when the output cannot be opened, written or completed.
     pub fn handle(&mut self, event: &Event) -> Result<Recorded, RecordError> {
         match event {
-            Event::Opened { catalogue, .. } => self.open(&catalogue.tracks),
+            Event::Quality { .. } => {
+                self.renews = true;
+                Ok(Recorded::Quietly)
+            }
+            Event::Opened { catalogue, .. } => {
+                if std::mem::take(&mut self.renews) && self.renew(&catalogue.tracks) {
+                    return Ok(Recorded::Continued);
+                }
+                self.open(&catalogue.tracks)
+            }
             Event::Foreign { tracks } => self.open(tracks),
             Event::AccessUnit(delivery) => {
                 if let Some(part) = &mut self.open
-                    && let Some(unit) = part.splice.place(delivery, &part.tracks)
+                    && let Some(mut unit) = part.splice.place(delivery, &part.tracks)
                 {
+                    part.renewal.apply(&mut unit);
                     part.sink.write(&unit)?;
                 }
                 Ok(Recorded::Quietly)
@@ -110,9 +131,18 @@ impl Recorder {
         }
     }
 
+    /// Goes on with another rendition in the open output; returns whether that is possible.
+    fn renew(&mut self, tracks: &[Track]) -> bool {
+        let Some(part) = &mut self.open else { return false };
+        let renewal = Renewal::new(&part.tracks, tracks);
+        let Some(renewal) = renewal else { return false };
+        (part.renewal, part.given) = (renewal, tracks.to_vec());
+        true
+    }
+
     fn open(&mut self, tracks: &[Track]) -> Result<Recorded, RecordError> {
         if let Some(part) = &mut self.open
-            && part.tracks == tracks
+            && part.given == tracks
         {
             part.splice.join();
             return Ok(Recorded::Continued);
@@ -121,7 +151,9 @@ impl Recorder {
         let part = self.parts;
         let output = part_name(&self.config.output, part);
         let sink = Sink::open(SinkConfig { output: output.clone(), ..self.config.clone() }, tracks)?;
-        self.open = Some(Part { sink, tracks: tracks.to_vec(), splice: Splice::default() });
+        let (tracks, given) = (tracks.to_vec(), tracks.to_vec());
+        let (splice, renewal) = (Splice::default(), Renewal::default());
+        self.open = Some(Part { sink, tracks, given, splice, renewal });
         self.parts += 1;
         Ok(Recorded::Opened { output, part })
     }

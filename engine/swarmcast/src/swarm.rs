@@ -62,13 +62,14 @@ impl Swarm {
         Ok((Self { node, group, closes: Arc::default() }, driver))
     }
 
-    /// Publishes a stream.
+    /// Publishes a stream, or all renditions of a programme.
     ///
     /// # Errors
     /// [`PublishError::Name`] and [`PublishError::Refused`] when the stream cannot be described, and
     /// [`PublishError::Stopped`] without a driver.
     pub async fn publish(&self, config: PublishConfig) -> Result<Publisher, PublishError> {
-        Publisher::start(&self.node, Arc::clone(&self.closes), config).await
+        let group = self.group.clone().into_spec();
+        Publisher::start(&self.node, Arc::clone(&self.closes), &group, config).await
     }
 
     /// Watches a stream. It need not exist yet: the first event comes once it does.

@@ -23,6 +23,7 @@ mod join;
 mod loss;
 mod overhead;
 mod player;
+mod quality;
 mod soak;
 mod sync;
 mod upload;
@@ -60,6 +61,7 @@ pub const SCENARIOS: &[Scenario] = &[
     tested("loss", "random loss on every link", loss::run),
     tested("distance", "30 ms apart, 1 % loss", distance::run),
     tested("bottleneck", "10 Mbit/s shared with a TCP flow", bottleneck::run),
+    untested("quality", "a narrow line: a lower rendition, and back", quality::run),
     tested("churn", "the busiest viewer is killed or stopped", churn::run),
     tested("attack", "a member alters, replays, boasts, floods", attack::run),
     tested("webcam", "capture to delivery", webcam::run),

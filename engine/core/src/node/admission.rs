@@ -60,6 +60,10 @@ impl Node {
         let Some(remote) = session.streams.get_mut(&tag) else { return };
         remote.consumes = remote.consumes.without(stripes);
         remote.unicast &= !remote.consumes.is_empty();
+        if remote.consumes.is_empty() && stripes == StripeMask::ALL {
+            // It has left: what it asked for is of no use to it either.
+            return session.outbox.forget_stream(tag);
+        }
         let Some(stream) = self.streams.get(&tag) else { return };
         session.outbox.retain_pushed(|parcel| {
             let header = stream.window.slot(parcel.block).and_then(|slot| slot.header());

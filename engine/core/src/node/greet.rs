@@ -347,10 +347,12 @@ impl Node {
 
     /// Tells the LAN what is published and watched here.
     pub(super) fn announce(&mut self) {
-        let published = self.streams.values().filter(|stream| stream.source.is_some());
+        // A programme is told by its own name alone.
+        let is_first = |stream: &&Stream| stream.catalogue.programme() == stream.catalogue.name;
+        let published = self.streams.values().filter(|stream| stream.source.is_some()).filter(is_first);
         let announcement = Announcement {
             publishes: published.map(|stream| stream.catalogue.name.clone()).collect(),
-            watches: self.watches.values().map(|watch| watch.subscription.name.clone()).collect(),
+            watches: self.watches.values().map(|watch| self.title(watch).to_owned()).collect(),
         };
         self.actions.push_back(Action::Announce(announcement));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::catalogue::{AccessUnit, Catalogue};
+use crate::catalogue::{AccessUnit, Catalogue, Quality};
 use crate::health::{FallbackPolicy, PathKind};
 use crate::ids::{ChannelId, Epoch, GroupId, PathId, PeerId, StreamHandle, StreamKey, WallClock};
 use crate::multicast::MulticastChoice;
@@ -251,8 +251,10 @@ pub struct Subscription {
     pub handle: StreamHandle,
     /// The stream's name.
     pub name: String,
-    /// The publisher, when the user pinned it.
+    /// The publisher, when the user pinned it: the key of the stream, or of the programme whose rendition it is.
     pub publisher: Option<StreamKey>,
+    /// Which rendition, where the name is a programme's.
+    pub quality: Quality,
     /// How long after its close time at the publisher a block may still be waited for (50 ms to 60 s).
     pub playout_delay: Duration,
     /// Whether and where multicast is listened for.
@@ -283,6 +285,7 @@ impl Subscription {
             handle,
             name: name.into(),
             publisher: None,
+            quality: Quality::Auto,
             playout_delay,
             multicast: MulticastChoice::Auto,
             fallback: FallbackPolicy::Auto,

@@ -6,6 +6,7 @@ mod greet;
 mod input;
 mod lobby;
 mod multicast;
+mod naming;
 mod output;
 mod publish;
 mod pulling;
@@ -346,11 +347,17 @@ impl Node {
         session.sample = sample;
         session.datagram_bytes_max = sample.datagram_bytes_max.max(DATAGRAM_BYTES_MAX);
         let consumed = session.streams.iter().filter(|(_, remote)| !remote.consumes.is_empty());
-        let rates = consumed.filter_map(|(tag, remote)| {
+        // Who has two renditions of a programme is about to leave one: the path may have room for the lighter alone.
+        let mut rates = BTreeMap::<StreamKey, f64>::new();
+        for (tag, remote) in consumed {
+            let Some(stream) = self.streams.get(tag) else { continue };
             let share = f64::from(remote.consumes.len()) / f64::from(STRIPES);
-            Some(self.streams.get(tag)?.rate.rate() * share)
-        });
-        session.pace.handle_sample(now, sample, rates.sum());
+            let rate = stream.rate.rate() * share;
+            let first = stream.catalogue.renditions.first();
+            let least = rates.entry(first.map_or(stream.keys.key(), |first| first.key)).or_insert(rate);
+            *least = least.min(rate);
+        }
+        session.pace.handle_sample(now, sample, rates.into_values().sum());
     }
 
     fn run_due(&mut self, now: Now) {
@@ -379,8 +386,8 @@ impl Node {
             if !self.wants_peers() && !named {
                 return;
             }
-            let wanted: Vec<_> =
-                self.watches.values().map(|watch| watch.subscription.name.as_str()).collect();
+            let wanted: Vec<_> = self.watches.values().map(|watch| self.title(watch).to_owned()).collect();
+            let wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
             let hungry = self.is_hungry();
             let Some((peer, addresses)) = self.members.dial(now, hungry, &wanted) else { return };
             self.attempted += 1;

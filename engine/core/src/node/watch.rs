@@ -6,15 +6,12 @@ use rand_chacha::rand_core::Rng;
 
 use super::publish::LINGER_MAX;
 use super::sending::offerers;
-use super::stream::{CatchUp, Stream, Subscriber};
+use super::stream::{CatchUp, Stream};
 use super::{Event, Node, Subscription};
-use crate::catalogue::Catalogue;
 use crate::health::{CloseCause, Monitor};
 use crate::ids::{BlockId, Epoch, Now, PathId, StreamHandle, StreamKey, StreamTag, Stripe};
-use crate::multicast::MulticastChoice;
 use crate::playout::{Delivery, Playout, View};
 use crate::session::Session;
-use crate::window::Window;
 use crate::wire::{Control, StripeMask, SubscribeFrom};
 
 /// Most publications and subscriptions whose counters are kept behind their end.
@@ -47,14 +44,8 @@ pub(super) struct Watch {
     pub(super) parked: bool,
     /// How much longer than the playout delay a lost fragment is waited for.
     pub(super) grown: Duration,
-}
-
-impl Watch {
-    /// Returns whether a publisher's stream is what the subscription asks for.
-    fn wants(&self, key: StreamKey, catalogue: &Catalogue) -> bool {
-        let pinned = self.current.map(|(_, key, _)| key).or(self.subscription.publisher);
-        catalogue.name == self.subscription.name && pinned.is_none_or(|pinned| pinned == key)
-    }
+    /// The stream's name by which multicast is listened for.
+    pub(super) listens: String,
 }
 
 impl Node {
@@ -77,6 +68,7 @@ impl Node {
             unjudged: None,
             parked: false,
             grown: Duration::ZERO,
+            listens: name.clone(),
         };
         self.watches.insert(handle, watch);
         self.witness_neighbours();
@@ -86,54 +78,8 @@ impl Node {
         self.announce();
     }
 
-    /// Listens where the publisher says that it multicasts, unless the user named a place or wants none.
-    fn follow_groups(&mut self, handle: StreamHandle, catalogue: &Catalogue) {
-        let choice = self.watches.get(&handle).map(|watch| watch.subscription.multicast);
-        if choice == Some(MulticastChoice::Auto) {
-            let named = catalogue.multicast.map_or(MulticastChoice::Auto, MulticastChoice::At);
-            self.open_channel(handle, &catalogue.name, named);
-        }
-    }
-
     pub(super) fn handle_unsubscribe(&mut self, now: Now, handle: StreamHandle) {
         self.conclude(now, handle, Monitor::handle_left);
-    }
-
-    /// Opens a candidate for each subscription that a known offer may answer.
-    pub(super) fn consider(&mut self, now: Now, key: StreamKey) {
-        let Some(known) = self.offers.get(&key) else { return };
-        let (offer, catalogue) = (known.offer.clone(), known.catalogue.clone());
-        let wanting =
-            self.watches.iter().find(|(_, watch)| watch.wants(key, &catalogue)).map(|(handle, _)| *handle);
-        let Some(handle) = wanting else { return };
-        let Ok(keys) = self.config.keys(key, offer.epoch) else { return };
-        let tag = keys.tag();
-        if self.streams.contains_key(&tag) {
-            return;
-        }
-        let Some(watch) = self.watches.get_mut(&handle) else { return };
-        watch.monitor.handle_offered(now);
-        let delay = watch.subscription.playout_delay;
-        let window = Window::new(BlockId(0), self.config.window_bytes_max, self.config.window_duration);
-        let mut stream = Stream::new(now, keys, (offer, catalogue), window, self.rng.next_u64());
-        if watch.subscription.in_step {
-            stream.clock.keep_step();
-            stream.exchange.begin(now);
-        }
-        let nonce = self.rng.next_u64();
-        stream.subscriber = Some(Subscriber {
-            handle,
-            delay,
-            grown: watch.grown,
-            playout: None,
-            nonce,
-            drawn: now,
-            fresh: false,
-            challenge_at: now,
-            finished: false,
-        });
-        self.streams.insert(tag, stream);
-        self.challenge(now, tag);
     }
 
     /// Asks every neighbour that carries the stream for proof that its publisher lives.
@@ -209,7 +155,7 @@ impl Node {
         let parked = watch.parked;
         self.streams.get_mut(&tag).into_iter().for_each(|stream| stream.parked = parked);
         self.handles.insert(handle, tag);
-        self.follow_groups(handle, &catalogue);
+        self.follow_groups(handle, &catalogue.name, catalogue.multicast);
         self.events.push_back(Event::Opened { stream: handle, key, epoch, catalogue });
         let stale: Vec<_> = self.candidates(handle).map(Stream::tag).filter(|other| *other != tag).collect();
         stale.into_iter().for_each(|tag| self.retire(tag));
@@ -236,6 +182,22 @@ impl Node {
         for session in self.sessions.values_mut() {
             session.outbox.forget_stream(tag);
             session.streams.remove(&tag);
+        }
+    }
+
+    /// Drops a stream that its publisher still sends, and remembers who offers it, so that it can be joined again.
+    fn leave(&mut self, now: Now, tag: StreamTag) {
+        let offerers = self.sessions.iter().filter_map(|(path, session)| {
+            let remote = session.streams.get(&tag).filter(|remote| remote.offers)?;
+            Some((*path, remote.renewed(now)))
+        });
+        let offerers: Vec<_> = offerers.collect();
+        self.retire(tag);
+        self.retired.remove(&tag);
+        for (path, remote) in offerers {
+            self.sessions.get_mut(&path).into_iter().for_each(|session| {
+                session.streams.insert(tag, remote.clone());
+            });
         }
     }
 
@@ -270,7 +232,7 @@ impl Node {
         self.announce();
         let Some(tag) = current else { return };
         let Some(stream) = self.streams.get_mut(&tag).filter(|_| cause == CloseCause::Ended) else {
-            return self.retire(tag);
+            return self.leave(now, tag);
         };
         stream.linger_until = Some(now.after(LINGER_MAX));
         stream.pull_at = None;

@@ -1,6 +1,6 @@
 //! What waits to be sent on one session, in the order of its use: control, pulled, pushed by priority.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -90,8 +90,11 @@ pub(crate) struct Outbox {
     pushed: [VecDeque<Parcel>; 3],
     /// The block of reference pictures that was last sent from.
     sending: Option<(StreamTag, BlockId)>,
-    /// Whether pictures are shed up to the next random-access point.
-    broken: bool,
+    /// Of several streams whose pictures wait, that of which most does: it goes behind the others, so that it does not
+    /// hold them up.
+    heavy: Option<StreamTag>,
+    /// Streams whose pictures are shed up to their next random-access point.
+    broken: Vec<StreamTag>,
     /// What was dropped and is not yet told.
     shed: Vec<Shed>,
 }
@@ -119,8 +122,10 @@ impl Outbox {
 
     /// Queues parts of a block that was just made or received.
     pub(crate) fn push(&mut self, parcel: Parcel, priority: Priority) {
-        self.broken &= !parcel.begins;
-        if self.broken && priority != Priority::Essential && !parcel.random_access {
+        if parcel.begins {
+            self.broken.retain(|broken| *broken != parcel.tag);
+        }
+        if self.broken.contains(&parcel.tag) && priority != Priority::Essential && !parcel.random_access {
             self.shed.push(parcel.shed());
         } else {
             enqueue(&mut self.pushed[priority as usize], parcel);
@@ -147,6 +152,7 @@ impl Outbox {
     pub(crate) fn forget_stream(&mut self, tag: StreamTag) {
         let queues = self.pulled.iter_mut().chain(&mut self.pushed).chain([&mut self.catch_up]);
         queues.for_each(|queue| queue.retain(|parcel| parcel.tag != tag));
+        self.broken.retain(|broken| *broken != tag);
     }
 
     /// Keeps the pushes that `wanted` selects.
@@ -158,14 +164,14 @@ impl Outbox {
     pub(crate) fn pop_media(&mut self, now: Now) -> Option<Due> {
         for priority in 0..3 {
             if priority == 1
-                && let Some(due) = pop(&mut self.catch_up, now, true, &mut self.shed)
+                && let Some(due) = pop(&mut self.catch_up, now, true, (self.heavy, &mut self.shed))
             {
                 return Some(due);
             }
-            if let Some(due) = pop(&mut self.pulled[priority], now, true, &mut self.shed) {
+            if let Some(due) = pop(&mut self.pulled[priority], now, true, (self.heavy, &mut self.shed)) {
                 return Some(due);
             }
-            if let Some(due) = pop(&mut self.pushed[priority], now, false, &mut self.shed) {
+            if let Some(due) = pop(&mut self.pushed[priority], now, false, (self.heavy, &mut self.shed)) {
                 if priority == Priority::Reference as usize {
                     self.sending = Some((due.tag, due.block));
                 }
@@ -189,19 +195,39 @@ impl Outbox {
     /// in half the receiver's patience otherwise; the other half is left to the repair of losses. It gives way only to
     /// a newer one that is in time by that, and once begun to nothing. So each group of pictures shows at least its
     /// first where the path can carry those.
+    ///
+    /// Of several streams, that one has to give way of whose pictures most waits.
     pub(crate) fn shed_stale(&mut self, now: Now, rate: f64) {
         let Self { pushed: [essential, _, disposable], shed, .. } = self;
         drop_all(essential, shed, |parcel| parcel.expires <= now);
         keep_headers(disposable, essential, |parcel| parcel.waits(now, 1));
         drop_all(disposable, shed, |parcel| parcel.waits(now, 1));
         while self.make_room(now, rate) {}
+        let heaviest = self.heaviest();
+        let mut waiting = self.pushed[Priority::Reference as usize].iter();
+        self.heavy = heaviest.filter(|tag| waiting.any(|parcel| parcel.tag != *tag));
+        let Some(tag) = heaviest else { return };
         let [_, reference, disposable] = &mut self.pushed;
-        let begins = reference.iter().skip(1).any(|parcel| parcel.begins);
-        if !begins && reference.front().is_some_and(|front| front.waits(now, 2)) {
-            drop_all(reference, &mut self.shed, |parcel| !parcel.random_access);
-            drop_all(disposable, &mut self.shed, |_| true);
-            self.broken = true;
+        let mut own = reference.iter().filter(|parcel| parcel.tag == tag);
+        let waits = own.next().is_some_and(|front| front.waits(now, 2));
+        if waits && !own.any(|parcel| parcel.begins) {
+            drop_all(reference, &mut self.shed, |parcel| parcel.tag == tag && !parcel.random_access);
+            drop_all(disposable, &mut self.shed, |parcel| parcel.tag == tag);
+            self.broken.retain(|broken| *broken != tag);
+            self.broken.push(tag);
         }
+    }
+
+    /// Returns the stream of whose reference pictures most waits.
+    fn heaviest(&self) -> Option<StreamTag> {
+        let reference = &self.pushed[Priority::Reference as usize];
+        let first = reference.front()?.tag;
+        if reference.iter().all(|parcel| parcel.tag == first) {
+            return Some(first);
+        }
+        let mut parts = BTreeMap::<StreamTag, u32>::new();
+        reference.iter().for_each(|parcel| *parts.entry(parcel.tag).or_default() += parcel.word.count_ones());
+        parts.into_iter().max_by_key(|(_, parts)| *parts).map(|(tag, _)| tag)
     }
 
     /// Sheds the oldest group of pictures, but for its first, or where there are none but such, the oldest of them:
@@ -209,10 +235,16 @@ impl Outbox {
     /// room. Returns whether it did.
     fn make_room(&mut self, now: Now, rate: f64) -> bool {
         let [essential, reference, _] = &self.pushed;
-        let newest = reference.iter().rposition(|parcel| parcel.begins).filter(|at| *at > 0);
-        let Some(newest) = newest else { return false };
-        let (front, start) = (reference[0], reference[newest]);
-        let picture = reference.iter().skip(newest).take_while(|parcel| parcel.random_access);
+        let Some(tag) = self.heaviest() else { return false };
+        let is_own = |parcel: &&Parcel| parcel.tag == tag;
+        let begins = |parcel: &Parcel| parcel.begins && parcel.tag == tag;
+        let newest = reference.iter().rposition(begins).filter(|at| *at > 0);
+        let (Some(newest), Some(front)) = (newest, reference.iter().find(is_own).copied()) else {
+            return false;
+        };
+        let start = reference[newest];
+        let behind = reference.iter().skip(newest).filter(is_own);
+        let picture = behind.take_while(|parcel| parcel.random_access);
         let first = self.catch_up.iter().chain(&self.pulled[0]).chain(&self.pulled[1]).chain(essential);
         let alone: f64 = first.chain(picture).map(Parcel::bytes).sum();
         let others: f64 = reference.iter().take(newest).map(Parcel::bytes).sum();
@@ -287,16 +319,25 @@ fn enqueue(queue: &mut VecDeque<Parcel>, parcel: Parcel) {
     queue.push_back(parcel);
 }
 
-fn pop(queue: &mut VecDeque<Parcel>, now: Now, pulled: bool, shed: &mut Vec<Shed>) -> Option<Due> {
-    while let Some(front) = queue.front_mut() {
-        if front.expires <= now {
-            shed.push(front.shed());
-        } else if let Some(index) = front.next() {
-            return Some(Due { tag: front.tag, block: front.block, index, pulled });
+/// Takes the next part of a queue, of the heavy stream when no other waits.
+fn pop(
+    queue: &mut VecDeque<Parcel>,
+    now: Now,
+    pulled: bool,
+    (heavy, shed): (Option<StreamTag>, &mut Vec<Shed>),
+) -> Option<Due> {
+    loop {
+        let light = heavy.and_then(|heavy| queue.iter().position(|parcel| parcel.tag != heavy));
+        let at = light.unwrap_or(0);
+        let next = queue.get_mut(at)?;
+        if next.expires <= now {
+            shed.push(next.shed());
+        } else if let Some(index) = next.next() {
+            return Some(Due { tag: next.tag, block: next.block, index, pulled });
         }
-        queue.pop_front();
+        queue.remove(at);
     }
-    None
 }
+
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{DecodeError, Reader, SIGNATURE_BYTES, put_address, put_prefixed, put_varint};
-use crate::catalogue::{Catalogue, Rendition, TRACKS_MAX, TimeBase, Track, TrackId, TrackKind};
+use crate::catalogue::{
+    Catalogue, RENDITIONS_MAX, Rendition, TRACKS_MAX, TimeBase, Track, TrackId, TrackKind,
+};
 use crate::group::{GROUP_NAME_BYTES_MAX, check_name};
 use crate::ids::{Epoch, PeerId, StreamKey, micros};
 use crate::multicast::MulticastGroup;
@@ -13,7 +15,6 @@ use crate::multicast::MulticastGroup;
 const CODEC_BYTES_MAX: usize = 32;
 const PARAMETERS_BYTES_MAX: usize = 16 << 10;
 const CATALOGUE_BYTES_MAX: usize = 60 << 10;
-const RENDITIONS_MAX: usize = 16;
 const EXPIRY_MAX: Duration = Duration::from_secs(60);
 
 /// A signed offer, as it is relayed.
@@ -87,7 +88,9 @@ pub fn encode_catalogue(catalogue: &Catalogue) -> Result<Vec<u8>, DecodeError> {
     put_varint(&mut out, catalogue.renditions.len() as u64);
     for rendition in &catalogue.renditions {
         out.extend_from_slice(&rendition.key.0);
-        put_prefixed(&mut out, rendition.label.as_bytes());
+        put_prefixed(&mut out, rendition.name.as_bytes());
+        out.extend_from_slice(&rendition.width.to_be_bytes());
+        out.extend_from_slice(&rendition.height.to_be_bytes());
         put_varint(&mut out, u64::from(rendition.bitrate));
     }
     out.push(u8::from(catalogue.multicast.is_some()));
@@ -133,13 +136,19 @@ pub fn decode_catalogue(bytes: &[u8]) -> Result<Catalogue, DecodeError> {
         return Err(DecodeError::Range("rendition count"));
     }
     for _ in 0..renditions {
-        let key = StreamKey(reader.array()?);
-        let label = reader.text(CODEC_BYTES_MAX, "label")?.to_owned();
-        catalogue.renditions.push(Rendition { key, label, bitrate: read_u32(&mut reader, "bitrate")? });
+        catalogue.renditions.push(decode_rendition(&mut reader)?);
     }
     catalogue.multicast = decode_multicast(&mut reader)?;
     reader.end()?;
     Ok(catalogue)
+}
+
+fn decode_rendition(reader: &mut Reader<'_>) -> Result<Rendition, DecodeError> {
+    let key = StreamKey(reader.array()?);
+    let name = reader.text(GROUP_NAME_BYTES_MAX, "rendition name")?;
+    check_name(name).map_err(|_| DecodeError::Range("rendition name"))?;
+    let (width, height) = (u16::from_be_bytes(reader.array()?), u16::from_be_bytes(reader.array()?));
+    Ok(Rendition { key, name: name.to_owned(), width, height, bitrate: read_u32(reader, "bitrate")? })
 }
 
 fn decode_multicast(reader: &mut Reader<'_>) -> Result<Option<MulticastGroup>, DecodeError> {

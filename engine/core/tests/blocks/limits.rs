@@ -205,11 +205,17 @@ fn catalogues() {
     assert_eq!(with(&|c| c.tracks[0].time_base.denominator = 0), range("time base"));
     assert_eq!(with(&|c| c.tracks[0].parameters = vec![0; 16 << 10].into()), Ok(()));
     assert_eq!(with(&|c| c.tracks[0].parameters = vec![0; (16 << 10) + 1].into()), range("parameters"));
-    let rendition =
-        |label: usize| Rendition { key: StreamKey([0; 32]), label: "l".repeat(label), bitrate: 0 };
-    assert_eq!(with(&|c| c.renditions = vec![rendition(32); 16]), Ok(()));
+    let rendition = |name: usize| Rendition {
+        key: StreamKey([0; 32]),
+        name: "n".repeat(name),
+        width: 0,
+        height: u16::MAX,
+        bitrate: 0,
+    };
+    assert_eq!(with(&|c| c.renditions = vec![rendition(128); 16]), Ok(()));
     assert_eq!(with(&|c| c.renditions = vec![rendition(1); 17]), range("rendition count"));
-    assert_eq!(with(&|c| c.renditions = vec![rendition(33)]), range("label"));
+    assert_eq!(with(&|c| c.renditions = vec![rendition(129)]), range("rendition name"));
+    assert_eq!(with(&|c| c.renditions = vec![rendition(0)]), range("rendition name"));
     let multicast = |address: &str, port, source: Option<&str>| {
         let ip = |text: &str| text.parse().expect("an address");
         let group = MulticastGroup { address: ip(address), port, source: source.map(ip) };

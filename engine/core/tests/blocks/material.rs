@@ -232,8 +232,13 @@ pub(crate) fn catalogue() -> impl Strategy<Value = Catalogue> {
             parameters: parameters.into(),
         },
     );
-    let rendition = (any::<[u8; 32]>(), "\\PC{0,8}", any::<u32>()).prop_map(|(key, label, bitrate)| {
-        Rendition { key: StreamKey(key), label: label.chars().take(8).collect(), bitrate }
+    let rendition = (any::<[u8; 32]>(), "[^\\p{Cc}]{1,8}", any::<(u16, u16, u32)>());
+    let rendition = rendition.prop_map(|(key, name, (width, height, bitrate))| Rendition {
+        key: StreamKey(key),
+        name,
+        width,
+        height,
+        bitrate,
     });
     let tracks = vec(track, 1..=TRACKS_MAX);
     let group =

@@ -8,6 +8,7 @@ use ffmpeg_next::software::resampling;
 use ffmpeg_next::{ChannelLayout, Error, Packet, codec, decoder, frame};
 use swarmcast_core::catalogue::{TimeBase, TrackId};
 
+use super::drift::{Drift, Fit};
 use super::{Delays, Encoded, Encoding};
 use crate::ffi;
 use crate::lane::LaneError;
@@ -18,10 +19,6 @@ const RATE: u32 = 48_000;
 
 /// Samples of an access unit: 20 ms, at which Opus loses nothing to its headers.
 const UNIT_SAMPLES: usize = 960;
-
-/// Samples by which a device's clock may be off the count of its samples before the count is corrected: 60 ms, above
-/// the jitter of devices, below what is seen as bad lip sync.
-const DRIFT_SAMPLES_MAX: i64 = 2_880;
 
 /// Most samples that the resampler holds back, far above its filter's length.
 const RESAMPLER_SAMPLES_MAX: usize = 1_024;
@@ -38,6 +35,7 @@ pub(crate) struct AudioEncoder {
     resampler: Option<resampling::Context>,
     encoder: opus::Encoder,
     channels: usize,
+    drift: Drift,
     /// Interleaved samples that do not fill a unit yet.
     waiting: Vec<f32>,
     /// Time of the first of those, in samples; none before the first packet.
@@ -96,6 +94,7 @@ impl AudioEncoder {
         Ok(Self {
             decoder,
             resampler: None,
+            drift: Drift::new(),
             encoder,
             channels,
             waiting,
@@ -141,8 +140,9 @@ impl AudioEncoder {
         if let Some(mut resampler) = self.resampler.take() {
             let mut rest = new_frame(RESAMPLER_SAMPLES_MAX, self.channels);
             resampler.flush(&mut rest)?;
-            let rest = samples_of(&rest, self.channels);
-            self.waiting.extend_from_slice(&rest);
+            let mut rest = samples_of(&rest, self.channels);
+            rest.resize(rest.len() + Drift::LATENCY as usize * self.channels, 0.0);
+            self.drift.append(&rest, self.channels, &mut self.waiting);
         }
         let unit = UNIT_SAMPLES * self.channels;
         let held = self.waiting.len() + self.lookahead as usize * self.channels;
@@ -171,26 +171,27 @@ impl AudioEncoder {
         Ok(samples_of(&converted, self.channels))
     }
 
-    /// Queues samples; time is counted in samples and follows the device's clock once they part too far.
+    /// Queues samples; time is counted in samples, at a rate that follows the device's timestamps.
     fn append(&mut self, samples: &[f32], pts_micros: Option<i64>) {
         let queued = (self.waiting.len() / self.channels) as i64;
         let at = pts_micros.map(|pts| pts.saturating_mul(i64::from(RATE) / 1_000) / 1_000);
+        let at = at.map(|at| at.saturating_sub(Drift::LATENCY));
         match (self.position, at) {
             (None, at) => self.position = Some(at.unwrap_or(0)),
             (Some(position), Some(at)) => {
-                let ahead = at.saturating_sub(position.saturating_add(queued));
-                if ahead > DRIFT_SAMPLES_MAX {
-                    // The device lost samples: what comes next is later.
-                    self.waiting.clear();
-                    self.position = Some(at);
-                } else if ahead < -DRIFT_SAMPLES_MAX {
-                    // The device made samples too fast: as much of them goes.
-                    return;
+                let later = at.saturating_sub(position.saturating_add(queued));
+                match self.drift.note(later, samples.len() / self.channels) {
+                    Fit::Follows => {}
+                    Fit::Later => {
+                        self.waiting.clear();
+                        self.position = Some(at);
+                    }
+                    Fit::Surplus => return,
                 }
             }
             (Some(_), None) => {}
         }
-        self.waiting.extend_from_slice(samples);
+        self.drift.append(samples, self.channels, &mut self.waiting);
     }
 
     /// Encodes the first whole unit.
@@ -203,6 +204,7 @@ impl AudioEncoder {
         self.position = Some(position.saturating_add(UNIT_SAMPLES as i64));
         let pts = Some(position.saturating_sub(self.lookahead));
         Ok(Encoded {
+            place: 0,
             dts: pts,
             pts,
             duration: UNIT_SAMPLES as i64,

@@ -71,6 +71,20 @@ fn sound_becomes_opus() {
     }
 }
 
+#[test]
+fn a_microphone_whose_clock_is_off_stays_with_the_pictures() {
+    for ppm in [500, -500] {
+        let factor = 1.0 + f64::from(ppm) / 1e6;
+        let graph = format!("lavfi:sine=frequency=440:sample_rate=48000:duration=120,asetpts=PTS*{factor}");
+        let (_, units) = read(&graph);
+        assert!(units.windows(2).all(|pair| pair[1].dts - pair[0].dts == 960), "no jump is heard");
+        let end = units.last().map(|unit| (unit.pts + 960) as f64 / 48.0).expect("sound");
+        // The last unit is filled up, by 20 ms at most, and the encoder's own delay.
+        let off = end - 120_000.0 * factor;
+        assert!((-6.0..34.0).contains(&off), "{off} ms at {ppm} ppm, uncorrected 60 ms");
+    }
+}
+
 fn decode_sound(file: &str) -> f64 {
     let raw = ffmpeg(&["-i", file, "-f", "s16le", "-ac", "1", "-ar", "48000", "-"]);
     raw.len() as f64 / 2.0 / 48_000.0

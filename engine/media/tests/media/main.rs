@@ -7,3 +7,4 @@ mod errors;
 mod interrupts;
 mod loops;
 mod passthrough;
+mod renditions;

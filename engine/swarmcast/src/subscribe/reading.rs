@@ -81,6 +81,11 @@ impl Reading {
         Self { has_foreign, ..Self::default() }
     }
 
+    /// Returns whether all that is told comes from the swarm.
+    pub(super) fn is_of_swarm(&self) -> bool {
+        self.origin == Origin::Swarm && !self.foreign_asked && !self.closed
+    }
+
     /// Returns the next event that is ready, `Some(None)` behind the last one.
     pub(super) fn take(&mut self) -> Option<Option<Event>> {
         match self.ready.pop_front() {

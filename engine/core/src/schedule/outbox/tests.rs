@@ -142,3 +142,35 @@ fn what_waits_out_of_order_is_shed_as_well() {
     assert!(shed.iter().any(|shed| shed.block == BlockId(3)), "{shed:?}");
     assert!(shed.iter().all(|shed| shed.block < BlockId(10)), "{shed:?}");
 }
+
+#[test]
+fn a_stream_that_is_shed_leaves_another_its_pictures() {
+    let mut outbox = Outbox::default();
+    let other = |block, queued| Parcel { tag: StreamTag([8; 4]), ..picture(block, 1, queued, false) };
+    (0..60).for_each(|block| outbox.push(picture(block, 20, at(0), false), Priority::Reference));
+    outbox.push(other(100, at(600)), Priority::Reference);
+    run(&mut outbox, 0..690);
+    assert!(outbox.take_shed().iter().all(|shed| shed.tag == TAG));
+    outbox.push(picture(61, 1, at(700), false), Priority::Reference);
+    outbox.push(other(101, at(700)), Priority::Reference);
+    let sent = run(&mut outbox, 690..800);
+    assert_eq!(sent.keys().copied().collect::<Vec<_>>(), [100, 101], "{sent:?}");
+}
+
+#[test]
+fn the_stream_of_which_most_waits_gives_way() {
+    let mut outbox = Outbox::default();
+    let light = |block, begins| Parcel { tag: StreamTag([8; 4]), ..picture(block, 4, at(0), begins) };
+    for group in 0..3 {
+        push_random_access(&mut outbox, group * 10, 1, at(0));
+        outbox.push(light(100 + group * 10, true), Priority::Reference);
+        for n in 1..10 {
+            outbox.push(picture(group * 10 + n, 30, at(0), false), Priority::Reference);
+            outbox.push(light(100 + group * 10 + n, false), Priority::Reference);
+        }
+    }
+    let sent = run(&mut outbox, 0..999);
+    assert!((100..130).all(|block| sent.get(&block) == Some(&4)), "{sent:?}");
+    assert!((0..3).all(|group| sent.get(&(group * 10)) == Some(&60)), "{sent:?}");
+    assert!(outbox.take_shed().iter().all(|shed| shed.tag == TAG));
+}
