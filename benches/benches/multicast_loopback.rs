@@ -1,18 +1,25 @@
 //! The multicast path on loopback, from one socket to another through the same code as a node's. `runs` and
 //! `one_by_one` have nothing of the core: their difference is what runs save (loopback never splits one, so a real
 //! interface saves less). `verified` has a publisher's node before the sockets and a viewer's behind them: from
-//! picture to access unit. All of it runs on one core, so a publisher and a viewer with a core each carry up to twice
-//! as much.
+//! picture to access unit, all of it on one core. `publisher` and `viewer` are its two halves, timed apart: the slower
+//! one is what both carry with a core each. The publisher's half ends when the system has taken the last datagram,
+//! which on loopback is when the viewer's socket has it; the viewer's begins with reading it, and holds whatever
+//! either node does then.
 //!
-//! Sizes: the 60 datagrams of a full block; pictures of 40 and 61 kB, the last a full block too. Bytes are those of
-//! the datagrams, and of the access unit.
+//! Sizes: the 60 datagrams of a full block; pictures of 40, 61 and 240 kB, of which the second is a full block and the
+//! last four, about what a publisher multicasts in one burst. Bytes are those of the datagrams, and of the access
+//! unit.
+
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::Throughput;
-use swarmcast_benches::nodes::Nodes;
+use swarmcast_benches::nodes::{MULTICAST, Nodes};
 use swarmcast_benches::{criterion, unit};
+use swarmcast_core::catalogue::AccessUnit;
 use swarmcast_core::multicast::{MulticastChoice, MulticastGroup};
 use swarmcast_net::bench::MulticastPair;
+use tokio::runtime::Runtime;
 
 /// Datagrams of a full block.
 const DATAGRAMS: usize = 60;
@@ -25,6 +32,33 @@ fn group(text: &str) -> MulticastGroup {
         Ok(MulticastChoice::At(group)) => group,
         other => unreachable!("{text} is a group, not {other:?}"),
     }
+}
+
+const PICTURES: [(&str, usize); 3] = [("40k", 40_000), ("61k", 61_000), ("240k", 240_000)];
+
+/// Carries a picture; returns the time that the publisher took and that the viewer did.
+fn carry(
+    nodes: &mut Nodes,
+    picture: &AccessUnit,
+    runtime: &Runtime,
+    pair: &mut MulticastPair,
+) -> [Duration; 2] {
+    let began = Instant::now();
+    let sent = nodes.publish(picture);
+    let mut gone = 0;
+    for (_, datagrams) in sent.iter().filter(|(path, _)| *path == MULTICAST) {
+        runtime.block_on(pair.send(datagrams.clone()));
+        gone += 1;
+    }
+    let publisher = began.elapsed();
+    nodes.settle(sent, &mut |datagrams| {
+        if gone == 0 {
+            return runtime.block_on(pair.carry(datagrams));
+        }
+        gone -= 1;
+        runtime.block_on(pair.receive(datagrams.len()))
+    });
+    [publisher, began.elapsed() - publisher]
 }
 
 fn main() {
@@ -46,12 +80,19 @@ fn main() {
             bench.iter(|| assert_eq!(runtime.block_on(pair.carry(datagrams.clone())).len(), DATAGRAMS));
         });
     }
-    for (name, bytes) in [("verified_40k", 40_000), ("verified_61k", 61_000)] {
+    for (name, bytes) in PICTURES {
         let (mut nodes, picture) = (Nodes::new(1, true), unit(bytes));
         benches.throughput(Throughput::Bytes(bytes as u64));
-        benches.bench_function(name, |bench| {
-            bench.iter(|| nodes.send(&picture, |datagrams| runtime.block_on(pair.carry(datagrams))));
+        benches.bench_function(format!("verified_{name}"), |bench| {
+            bench.iter(|| carry(&mut nodes, &picture, &runtime, &mut pair));
         });
+        for (half, at) in [("publisher", 0), ("viewer", 1)] {
+            benches.bench_function(format!("{half}_{name}"), |bench| {
+                bench.iter_custom(|times| {
+                    (0..times).map(|_| carry(&mut nodes, &picture, &runtime, &mut pair)[at]).sum()
+                });
+            });
+        }
         let (sent, delivered) = nodes.counts();
         assert!(delivered * 10 > sent * 9, "{delivered} of {sent}");
     }

@@ -1,9 +1,10 @@
-//! Isolates sealing: a block's plaintext to datagrams. AES-128-GCM and a leaf hash a shard, one signature a block;
-//! the difference between 1 and 40 shards, divided by 39, is the cost of a shard without the signature, and what
-//! parity adds to 40, divided by its count, that of a parity shard. `from_picture` has the cut before it: all that a
+//! Isolates sealing: a block's plaintext to datagrams. AES-128-GCM and a leaf hash a shard, one signature a block; the
+//! difference between 1 and 40 shards, divided by 39, is the cost of a shard without the signature, and what parity
+//! adds to 40, divided by its count, that of a parity shard. `from_picture` has the cut before it: all that a
 //! publisher does to a picture before it is sent; a key picture is several blocks, which share a signature.
 //!
-//! Sizes: 1, 8, 40 and 62 data shards; 40 and 48 with parity of 7.5, 25 and 30 %; pictures of 48 kB and 280 kB. Bytes are those of the plaintext.
+//! Sizes: 1, 8, 40 and 62 data shards; 40 and 48 with parity of 7.5, 25 and 30 %; pictures of 48 kB and 280 kB. Bytes
+//! are those of the plaintext.
 
 use criterion::Throughput;
 use swarmcast_benches::{PICTURE_SHARDS, criterion, header, sealer, submission};

@@ -4,8 +4,8 @@
 //! `hash_16_shards` compares the hashes that the format could have had: BLAKE3 on exactly 1,024 bytes is one chunk of
 //! its tree, so 16 shards are hashed at once, a lane each; SHA-256 has instructions of its own and no lanes.
 //!
-//! Sizes: one shard, 16, and whole blocks of 8, 40 and 62, with the block's header and without; five headers that share a signature. Bytes are those of
-//! the sealed shards: divided by 1,024 they are fragments.
+//! Sizes: one shard, 16, and whole blocks of 8, 40 and 62, with the block's header and without; five headers that
+//! share a signature. Bytes are those of the sealed shards: divided by 1,024 they are fragments.
 
 use std::hint::black_box;
 

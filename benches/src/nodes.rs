@@ -16,7 +16,7 @@ use crate::{EPOCH, catalogue, unit};
 
 const STREAM: StreamHandle = StreamHandle(1);
 /// Each node's path to the group; session `n` of the publisher is path `n`, and path `n` of viewer `n`.
-const MULTICAST: PathId = PathId(1000);
+pub const MULTICAST: PathId = PathId(1000);
 /// Bytes that a path takes at once.
 const CREDIT_BYTES: usize = 1 << 20;
 /// Pictures that are delivered to each viewer before anything is measured.

@@ -5,10 +5,22 @@ use std::io;
 use bytes::Bytes;
 use swarmcast_core::ids::{ChannelId, PathId};
 use swarmcast_core::multicast::MulticastGroup;
-use swarmcast_core::node::Input;
+use swarmcast_core::node::{Input, NodeConfig};
 
 use crate::multicast::{Multicast, MulticastEvent};
 use crate::sessions::PathIds;
+use crate::{BindError, Driver, Handle, NetConfig, bind_with};
+
+/// As [`crate::bind`], for a node that takes at most so many neighbours.
+///
+/// # Errors
+/// As [`crate::bind`].
+pub async fn bind_with_neighbours(
+    config: NetConfig,
+    neighbours_max: usize,
+) -> Result<(Handle, Driver), BindError> {
+    bind_with(config, |node| NodeConfig { neighbours_max, ..node }).await
+}
 
 /// Two nodes' multicast on loopback, without the nodes.
 pub struct MulticastPair {
@@ -35,16 +47,26 @@ impl MulticastPair {
 
     /// Carries datagrams across, at most as many as the sockets' buffers hold, and returns those that arrived; what the
     /// system dropped is not waited for.
-    pub async fn carry(&mut self, mut datagrams: Vec<Bytes>) -> Vec<Bytes> {
+    pub async fn carry(&mut self, datagrams: Vec<Bytes>) -> Vec<Bytes> {
+        let sent = datagrams.len();
+        self.send(datagrams).await;
+        self.receive(sent).await
+    }
+
+    /// The first half of [`MulticastPair::carry`].
+    pub async fn send(&mut self, mut datagrams: Vec<Bytes>) {
         let (multicast, path) = &mut self.sender;
-        let sent = datagrams.len() as u64;
         multicast.send(*path, &mut datagrams);
         while multicast.credit(*path) == Some(0) {
             multicast.next().await;
         }
-        let mut arrived = Vec::with_capacity(sent as usize);
+    }
+
+    /// The second half of it, for as many datagrams as were sent.
+    pub async fn receive(&mut self, sent: usize) -> Vec<Bytes> {
+        let mut arrived = Vec::with_capacity(sent);
         let mut count = 0;
-        while count < sent {
+        while count < sent as u64 {
             if let MulticastEvent::Received { datagrams, overflow, .. } = self.receiver.next().await {
                 count += datagrams.len() as u64 + overflow;
                 arrived.extend(datagrams.into_iter().map(|(_, datagram)| datagram));

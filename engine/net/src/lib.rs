@@ -100,6 +100,14 @@ impl NetConfig {
 /// [`BindError::PortInUse`] when somebody else has the port, [`BindError::UnknownInterface`] when a named interface has
 /// no address, the other variants when the system refuses sockets or threads.
 pub async fn bind(config: NetConfig) -> Result<(Handle, Driver), BindError> {
+    bind_with(config, |node| node).await
+}
+
+/// As [`bind`], with the core's own limits changed.
+async fn bind_with(
+    config: NetConfig,
+    limit: impl FnOnce(NodeConfig) -> NodeConfig,
+) -> Result<(Handle, Driver), BindError> {
     let NetConfig { group, interfaces, port, peers, discovery } = config;
     let sockets = Sockets::open(port, &interfaces).await?;
     let (peer, port) = (sockets.peer(), sockets.port);
@@ -127,7 +135,7 @@ pub async fn bind(config: NetConfig) -> Result<(Handle, Driver), BindError> {
     // A fresh secret key is 32 bytes of the system's randomness.
     let seed = SecretKey::generate().to_bytes();
     let driver = Driver::new(driver::Parts {
-        node: Node::new(now(), NodeConfig::new(peer, group, seed)),
+        node: Node::new(now(), limit(NodeConfig::new(peer, group, seed))),
         endpoint: sockets.quic,
         hello: sockets.hello,
         interfaces,
