@@ -14,8 +14,8 @@ use crate::wire::{FragmentView, LEAF_BYTES, Leaf, SHARD_BYTES, peek_tag};
 
 /// Most lanes of any processor: AVX-512 has 16 of 32 bits.
 const LANES_MAX: usize = 16;
-/// Shards go to the lanes by so many, filled up with others if need be: with fewer, the crate's assembly for AVX-512 and
-/// AVX2 reads up to 48 bytes behind the first, which it takes to be followed by the next.
+/// Shards go to the lanes by so many, filled up with others if need be: with fewer, the crate's assembly for AVX-512
+/// and AVX2 reads up to 48 bytes behind the first, which it takes to be followed by the next.
 const LANES_TOGETHER: usize = 8;
 /// So few are hashed faster one by one.
 const ALONE_MAX: usize = 2;

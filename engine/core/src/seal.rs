@@ -1,8 +1,8 @@
 //! Seal and verify: keys of an epoch, the publisher's signer, and the types that prove verification.
 //!
 //! A shard is sealed with AES-128-GCM under the epoch key, nonce (block, index). A block header carries the hash of
-//! every sealed shard and is signed once with Ed25519 (RFC 8032), or once with those of the blocks that closed with it. [`VerifiedHeader`] and [`VerifiedFragment`] can only
-//! be made here: by sealing, or by verifying.
+//! every sealed shard and is signed once with Ed25519 (RFC 8032), or once with those of the blocks that closed with
+//! it. [`VerifiedHeader`] and [`VerifiedFragment`] can only be made here: by sealing, or by verifying.
 
 mod batch;
 mod sealer;

@@ -1,7 +1,7 @@
 //! Where a header stands among those that one signature covers.
 //!
-//! The headers of a batch are the leaves of a binary tree of hashes whose root is signed. Neighbours are joined level by
-//! level; the last of an odd number goes up as it is (as in RFC 6962, section 2.1).
+//! The headers of a batch are the leaves of a binary tree of hashes whose root is signed. Neighbours are joined level
+//! by level; the last of an odd number goes up as it is (as in RFC 6962, section 2.1).
 
 /// Most headers of a batch: an eighth of a signature each, for three hashes of 16 bytes.
 pub const BATCH_HEADERS_MAX: u8 = 8;
