@@ -15,6 +15,7 @@ pub mod catalogue;
 mod clock;
 mod delivery;
 pub mod discovery;
+mod few;
 pub mod fragment;
 pub mod group;
 pub mod health;

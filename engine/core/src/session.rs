@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::few::Few;
 use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
 use crate::node::PathSample;
 use crate::playout::CATCH_UP_GRACE;
@@ -30,7 +31,7 @@ pub(crate) struct Session {
     /// When the pace lets the next datagram go, while some wait for it.
     pub(crate) paced_until: Option<Now>,
     pub(crate) strikes: u32,
-    pub(crate) streams: BTreeMap<StreamTag, Remote>,
+    pub(crate) streams: Few<StreamTag, Remote>,
 }
 
 impl Session {
@@ -53,7 +54,7 @@ impl Session {
             pace: Pace::new(now),
             paced_until: None,
             strikes: 0,
-            streams: BTreeMap::new(),
+            streams: Few::default(),
         }
     }
 

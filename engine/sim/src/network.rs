@@ -109,6 +109,15 @@ struct Access {
     /// Number of the LAN that it leads to.
     lan: u32,
     cut: bool,
+    /// To each host that something was sent to.
+    wires: BTreeMap<HostId, Wire>,
+}
+
+/// One way between two hosts.
+#[derive(Debug)]
+struct Wire {
+    link: Link,
+    traffic: Traffic,
 }
 
 /// What joins LANs: each has one line to the others, which all of its hosts share.
@@ -133,14 +142,14 @@ pub(crate) struct Network {
     default_link: LinkModel,
     overhead_bytes: usize,
     hosts: Vec<Access>,
-    links: BTreeMap<(HostId, HostId), Link>,
+    /// Links that are not the default.
+    own_links: BTreeMap<(HostId, HostId), LinkModel>,
     cut_pairs: BTreeSet<(HostId, HostId)>,
     firewalls: Vec<(Between, Firewall)>,
     pub(crate) lan: Lan,
     trunk: Trunk,
     /// Out of and into each LAN.
     trunks: BTreeMap<u32, [Shaper; 2]>,
-    traffic: BTreeMap<(HostId, HostId), Traffic>,
 }
 
 impl Network {
@@ -149,13 +158,12 @@ impl Network {
             default_link,
             overhead_bytes,
             hosts: Vec::new(),
-            links: BTreeMap::new(),
+            own_links: BTreeMap::new(),
             cut_pairs: BTreeSet::new(),
             firewalls: Vec::new(),
             lan: Lan::new(multicast),
             trunk: Trunk::default(),
             trunks: BTreeMap::new(),
-            traffic: BTreeMap::new(),
         }
     }
 
@@ -166,14 +174,16 @@ impl Network {
 
     /// Adds a host to a LAN; hosts are numbered in order from 0.
     pub(crate) fn add_host(&mut self, up: RateModel, down: RateModel, latency: Duration, lan: u32) -> HostId {
-        self.hosts.push(Access { up: Shaper::new(up), down: Shaper::new(down), latency, lan, cut: false });
+        let (up, down, wires) = (Shaper::new(up), Shaper::new(down), BTreeMap::new());
+        self.hosts.push(Access { up, down, latency, lan, cut: false, wires });
         HostId(u32::try_from(self.hosts.len() - 1).unwrap_or(u32::MAX))
     }
 
     /// Sets both directions between two hosts.
     pub(crate) fn set_link(&mut self, a: HostId, b: HostId, model: LinkModel) {
         for way in [(a, b), (b, a)] {
-            self.links.entry(way).or_insert_with(|| Link::new(model)).model = model;
+            self.own_links.insert(way, model);
+            self.wire(way).link.model = model;
         }
     }
 
@@ -269,15 +279,13 @@ impl Network {
             (sent.packets, sent.wire_bytes) = (1, wire_bytes as u64);
             let crossed = if reachable { self.pass_trunks(departs, way, wire_bytes) } else { None };
             if let Some(crossed) = crossed {
-                let default_link = self.default_link;
-                let link = self.links.entry(way).or_insert_with(|| Link::new(default_link));
-                arrivals = link.carry(dice, crossed + lines);
+                arrivals = self.wire(way).link.carry(dice, crossed + lines);
             }
             let there = arrivals[0].map_or(departs + latency, |arrival| arrival + latency / 2);
             round_trip = there.saturating_sub(at);
         }
         sent.dropped = u64::from(arrivals[0].is_none());
-        self.traffic.entry(way).or_default().add(&sent);
+        self.wire(way).traffic.add(&sent);
         Transit { arrivals, round_trip }
     }
 
@@ -330,7 +338,7 @@ impl Network {
         let shaper = &mut self.hosts[way.1.0 as usize].down;
         let done = shaper.pass(at, bytes + self.overhead_bytes);
         if done.is_none() {
-            self.traffic.entry(way).or_default().dropped += 1;
+            self.wire(way).traffic.dropped += 1;
         }
         done
     }
@@ -344,21 +352,29 @@ impl Network {
         self.latency((a, b)) + self.latency((b, a))
     }
 
-    pub(crate) fn traffic(&self) -> &BTreeMap<(HostId, HostId), Traffic> {
-        &self.traffic
+    pub(crate) fn traffic(&self) -> BTreeMap<(HostId, HostId), Traffic> {
+        let hosts = (0..).map(HostId).zip(&self.hosts);
+        hosts
+            .flat_map(|(from, host)| host.wires.iter().map(move |(to, wire)| ((from, *to), wire.traffic)))
+            .collect()
     }
 
     /// Returns everything that a host sent, multicast included.
     pub(crate) fn sent_by(&self, host: HostId) -> Traffic {
         let mut sum = self.lan.sent_by(host);
-        let ways = (host, HostId(0))..=(host, HostId(u32::MAX));
-        self.traffic.range(ways).for_each(|(_, traffic)| sum.add(traffic));
+        self.hosts[host.0 as usize].wires.values().for_each(|wire| sum.add(&wire.traffic));
         sum
     }
 
     fn latency(&self, way: (HostId, HostId)) -> Duration {
-        let link = self.links.get(&way).map_or(self.default_link.latency, |link| link.model.latency);
-        link + self.lines(way)
+        let own = if self.own_links.is_empty() { None } else { self.own_links.get(&way) };
+        own.unwrap_or(&self.default_link).latency + self.lines(way)
+    }
+
+    fn wire(&mut self, (from, to): (HostId, HostId)) -> &mut Wire {
+        let model = *self.own_links.get(&(from, to)).unwrap_or(&self.default_link);
+        let wires = &mut self.hosts[from.0 as usize].wires;
+        wires.entry(to).or_insert_with(|| Wire { link: Link::new(model), traffic: Traffic::default() })
     }
 
     /// Returns what both hosts' access lines add, and those between their LANs.

@@ -195,7 +195,7 @@ impl Report {
             steps: world.steps(),
             duration: world.now(),
             hosts,
-            links: world.traffic().clone(),
+            links: world.traffic(),
             published_bytes,
             published_units,
             published_for: span.unwrap_or_default(),

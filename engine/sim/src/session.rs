@@ -1,6 +1,6 @@
 //! A session between two hosts, as QUIC would carry it: set-up, datagrams with credit, one reliable stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -178,10 +178,41 @@ impl Session {
     }
 }
 
+/// All sessions of a world, by their number.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Vec<Option<Box<Session>>>);
+
+impl Sessions {
+    /// Takes one in and gives it the next number.
+    pub(crate) fn add(&mut self, session: Session) -> SessionId {
+        self.0.push(Some(Box::new(session)));
+        SessionId(self.0.len() as u64 - 1)
+    }
+
+    pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.0.get(id.0 as usize)?.as_deref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.0.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+
+    pub(crate) fn remove(&mut self, id: SessionId) {
+        self.0.get_mut(id.0 as usize).into_iter().for_each(|place| *place = None);
+    }
+
+    /// Returns the numbers of those that there are, in order.
+    pub(crate) fn ids(&self) -> Vec<SessionId> {
+        let there = self.0.iter().enumerate().filter(|(_, place)| place.is_some());
+        there.map(|(number, _)| SessionId(number as u64)).collect()
+    }
+}
+
 /// What one end has under way, and what its transport learns from it.
 #[derive(Debug)]
 pub(crate) struct Flight {
-    under_way: BTreeMap<u64, Packet>,
+    /// The newest ones, up to number `sent`.
+    under_way: VecDeque<Packet>,
     bytes: usize,
     sent: u64,
     lost: u64,
@@ -215,7 +246,7 @@ enum Fate {
 impl Flight {
     fn new(round_trip: Duration) -> Self {
         Self {
-            under_way: BTreeMap::new(),
+            under_way: VecDeque::new(),
             bytes: 0,
             sent: 0,
             lost: 0,
@@ -236,7 +267,7 @@ impl Flight {
             Some(_) if meets_queue => (at + transit.round_trip, Fate::UnderWay),
             Some(_) => (at + transit.round_trip, Fate::Received),
         };
-        self.under_way.insert(self.sent, Packet { sent_at: at, settles, bytes, fate });
+        self.under_way.push_back(Packet { sent_at: at, settles, bytes, fate });
         self.bytes += bytes;
         self.sent += 1;
         self.sent - 1
@@ -246,10 +277,10 @@ impl Flight {
     /// dropped at `at`.
     pub(crate) fn resolve(&mut self, number: u64, at: Duration, settles: Option<Duration>) {
         let round_trip = self.round_trip;
-        let Some(packet) = self.under_way.get_mut(&number).filter(|packet| packet.fate == Fate::UnderWay)
-        else {
-            return;
-        };
+        let oldest = self.sent - self.under_way.len() as u64;
+        let place = number.checked_sub(oldest).and_then(|place| usize::try_from(place).ok());
+        let packet = place.and_then(|place| self.under_way.get_mut(place));
+        let Some(packet) = packet.filter(|packet| packet.fate == Fate::UnderWay) else { return };
         (packet.settles, packet.fate) = match settles {
             Some(settles) => (settles, Fate::Received),
             None => (at + round_trip, Fate::Lost),
@@ -265,7 +296,7 @@ impl Flight {
     /// Returns when the oldest packet settles, a while later when that is not known.
     pub(crate) fn next_credit(&self, at: Duration) -> Option<Duration> {
         let soon = at + Duration::from_micros(500);
-        self.under_way.first_key_value().map(|(_, packet)| packet.settles.max(soon))
+        self.under_way.front().map(|packet| packet.settles.max(soon))
     }
 
     /// Returns a sample when one is due: every `every` in use, ten times that when idle.
@@ -295,12 +326,11 @@ impl Flight {
     }
 
     fn settle(&mut self, at: Duration) {
-        while let Some(entry) = self.under_way.first_entry() {
-            let packet = *entry.get();
+        while let Some(packet) = self.under_way.front().copied() {
             if packet.fate == Fate::UnderWay || packet.settles > at {
                 return;
             }
-            entry.remove();
+            self.under_way.pop_front();
             self.bytes -= packet.bytes;
             self.lost += u64::from(packet.fate == Fate::Lost);
             if packet.fate == Fate::Received {

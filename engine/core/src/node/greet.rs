@@ -175,7 +175,7 @@ impl Node {
             return;
         }
         let from_publisher = session.peer == publisher;
-        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
+        let remote = session.streams.or_insert_with(tag, || Remote::new(now));
         remote.offers = true;
         if from_publisher {
             remote.depths = [0; STRIPES as usize];
@@ -252,7 +252,7 @@ impl Node {
     fn handle_challenge(&mut self, now: Now, path: PathId, tag: StreamTag, nonce: u64) {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         if let Some(remote) =
-            self.sessions.get_mut(&path).map(|s| s.streams.entry(tag).or_insert_with(|| Remote::new(now)))
+            self.sessions.get_mut(&path).map(|s| s.streams.or_insert_with(tag, || Remote::new(now)))
         {
             remote.challenged = true;
             remote.have_at = now;
@@ -311,7 +311,7 @@ impl Node {
         let (Some(stream), Some(session)) = (self.streams.get(&tag), self.sessions.get_mut(&path)) else {
             return;
         };
-        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
+        let remote = session.streams.or_insert_with(tag, || Remote::new(now));
         remote.have_at = now;
         let first = match from {
             SubscribeFrom::RandomAccess => stream.window.newest_random_access(),

@@ -38,6 +38,7 @@ use self::multicast::MulticastPath;
 use self::stream::Stream;
 use self::watch::Watch;
 use crate::catalogue::Catalogue;
+use crate::few::Few;
 use crate::group::GroupSpec;
 use crate::health::Unreached;
 use crate::ids::{
@@ -114,12 +115,12 @@ pub struct Node {
     /// Wall clock at a time of the driver's clock.
     wall: (Now, WallClock),
     members: Members,
-    sessions: BTreeMap<PathId, Session>,
+    sessions: Few<PathId, Session>,
     lobby: Lobby,
-    streams: BTreeMap<StreamTag, Stream>,
+    streams: Few<StreamTag, Stream>,
     /// Publications, and subscriptions that have their stream.
-    handles: BTreeMap<StreamHandle, StreamTag>,
-    watches: BTreeMap<StreamHandle, Watch>,
+    handles: Few<StreamHandle, StreamTag>,
+    watches: Few<StreamHandle, Watch>,
     /// Counters of publications and subscriptions that are over.
     finals: BTreeMap<StreamHandle, StreamStats>,
     offers: BTreeMap<StreamKey, Known>,
@@ -150,11 +151,11 @@ impl Node {
             wall: (now, WallClock(0)),
             members: Members::new(config.peer),
             config,
-            sessions: BTreeMap::new(),
+            sessions: Few::default(),
             lobby: Lobby::default(),
-            streams: BTreeMap::new(),
-            handles: BTreeMap::new(),
-            watches: BTreeMap::new(),
+            streams: Few::default(),
+            handles: Few::default(),
+            watches: Few::default(),
             offers: BTreeMap::new(),
             finals: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -176,6 +177,7 @@ impl Node {
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
         let routine = matches!(input, Input::Datagram { .. } | Input::Multicast { .. } | Input::Run { .. });
+        let measures = matches!(input, Input::Timeout | Input::PathSample { .. });
         match input {
             Input::Timeout => {}
             Input::Stalled(stall) => self.handle_stalled(now, stall),
@@ -203,9 +205,13 @@ impl Node {
             Input::Probed { peer, outcome } => self.handle_probed(peer, outcome),
             Input::Network { up } => self.handle_network(up),
         }
+        if !routine && !measures {
+            self.streams.values_mut().for_each(|stream| stream.have_at = None);
+        }
         self.run_due(now);
         self.judge_all(now, routine);
         self.find_ready(now);
+        self.look_at_followers();
     }
 
     /// Returns the next path that has datagrams to send.
@@ -361,6 +367,7 @@ impl Node {
     }
 
     fn run_due(&mut self, now: Now) {
+        self.look_at_followers();
         let due = |stream: &&Stream| self.stream_timeout(stream).is_some_and(|at| at <= now);
         let due: Vec<_> = self.streams.values().filter(due).map(Stream::tag).collect();
         due.into_iter().for_each(|tag| self.run_stream(now, tag));
@@ -411,16 +418,15 @@ impl Node {
         self.sessions.len() + self.members.dialing() < wanted.max(1)
     }
 
+    /// Returns when [`Node::run_stream`] has something to do; `look_at_followers` was called since anything changed.
     fn stream_timeout(&self, stream: &Stream) -> Option<Now> {
-        let tag = stream.tag();
         let subscriber = stream.subscriber.as_ref().filter(|subscriber| !subscriber.finished);
         let supply = subscriber.map(|_| stream.supply_at);
         let challenge =
             subscriber.filter(|subscriber| !subscriber.fresh).map(|subscriber| subscriber.challenge_at);
         let deliverable = subscriber.filter(|subscriber| subscriber.fresh).and_then(|s| s.playout.as_ref());
         let deadline = deliverable.and_then(|playout| playout.next_timeout(&stream.clock, &stream.window));
-        let remotes = self.sessions.values().filter(|s| s.greeted).filter_map(|s| s.streams.get(&tag));
-        let have = remotes.filter(|remote| remote.follows()).map(|remote| remote.have_at).min();
+        let have = stream.have_at.flatten();
         let source = stream.source.as_ref().map(publish::Source::next_timeout);
         let report = subscriber.and_then(|_| stream.reception.next_timeout());
         let ask = stream.exchange.ask_at;
@@ -429,12 +435,21 @@ impl Node {
         all.into_iter().flatten().min()
     }
 
+    /// Finds when the next have-map is due, for streams whose neighbours were touched since that was known.
+    fn look_at_followers(&mut self) {
+        for stream in self.streams.values_mut().filter(|stream| stream.have_at.is_none()) {
+            let tag = stream.tag();
+            let remotes = self.sessions.values().filter(|s| s.greeted).filter_map(|s| s.streams.get(&tag));
+            stream.have_at =
+                Some(remotes.filter(|remote| remote.follows()).map(|remote| remote.have_at).min());
+        }
+    }
+
     fn find_ready(&mut self, now: Now) {
         for session in self.sessions.values_mut() {
             session.paced_until = session.paced_until.filter(|at| *at > now);
             let may_send = session.paced_until.is_none();
-            let has = session.outbox.has_control() || (session.outbox.has_media() && may_send);
-            if has && !self.ready.contains(&session.path) {
+            if session.outbox.has_any(may_send) && !self.ready.contains(&session.path) {
                 self.ready.push_back(session.path);
             }
         }

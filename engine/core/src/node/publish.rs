@@ -420,6 +420,7 @@ impl Node {
             beacon.state != StreamState::Live || !beacon.nonces.is_empty() || stream.state_changed(&beacon);
         let multicast = beacon.multicast;
         stream.last_beacon = Some(LastBeacon { beacon, datagram: datagram.clone(), received: now });
+        stream.have_at = None;
         for session in self.sessions.values_mut().filter(|session| session.greeted) {
             if let Some(remote) = session.streams.get_mut(&tag) {
                 remote.have_at = if remote.have_at <= due { now } else { remote.have_at };

@@ -243,8 +243,12 @@ impl Node {
         }
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.look_for_holes(now);
-        let remotes = self.sessions.values_mut().filter_map(|session| session.streams.get_mut(&tag));
-        remotes.filter(|remote| remote.open_want).for_each(|remote| remote.have_at = now);
+        for session in self.sessions.values_mut() {
+            if let Some(remote) = session.streams.get_mut(&tag).filter(|remote| remote.open_want) {
+                remote.have_at = now;
+                stream.have_at = None;
+            }
+        }
         self.settle_unicast(path, tag);
         self.give_up_missed(now, tag);
         self.deliver(now, tag);

@@ -20,7 +20,7 @@ impl Node {
         let newest_max = stream.newest_max(now);
         let Some(session) = self.sessions.get_mut(&path) else { return };
         let publisher = session.peer == stream.publisher();
-        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
+        let remote = session.streams.or_insert_with(tag, || Remote::new(now));
         remote.handle_have(map, newest_max);
         if publisher {
             remote.depths = [0; crate::ids::STRIPES as usize];
@@ -43,7 +43,7 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.stats.control_bytes_from_peers += bytes as u64;
         let Some(session) = self.sessions.get_mut(&path) else { return };
-        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
+        let remote = session.streams.or_insert_with(tag, || Remote::new(now));
         let mut lacking = Vec::new();
         for want in wants {
             let slot = stream.window.slot(want.block);
@@ -71,7 +71,7 @@ impl Node {
     pub(super) fn handle_lack(&mut self, now: Now, path: PathId, tag: StreamTag, wants: &[Want], shed: bool) {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         let Some(session) = self.sessions.get_mut(&path) else { return };
-        let remote = session.streams.entry(tag).or_insert_with(|| Remote::new(now));
+        let remote = session.streams.or_insert_with(tag, || Remote::new(now));
         for want in wants {
             if shed {
                 remote.refuse(*want);

@@ -9,6 +9,7 @@ use super::publish::{BEACON_PERIOD_PUSHED, Source};
 use super::stream::Stream;
 use super::{Action, Node};
 use super::{Batch, Event};
+use crate::few::Few;
 use crate::ids::{BlockId, Now, PathId, StreamTag};
 use crate::schedule::{Due, Offerer, Parcel, Shed};
 use crate::session::{Remote, Session};
@@ -33,7 +34,7 @@ const HAVE_BYTES: f64 = 110.0;
 
 /// Queues parts of a block, parity apart, for the neighbours that its stripe is pushed to and that lack them.
 pub(super) fn push_onward(
-    sessions: &mut BTreeMap<PathId, Session>,
+    sessions: &mut Few<PathId, Session>,
     stream: &Stream,
     now: Now,
     block: BlockId,
@@ -73,7 +74,7 @@ pub(super) fn parcel(stream: &Stream, now: Now, block: BlockId, word: u64, patie
 }
 
 /// Returns the neighbours that carry a stream.
-pub(super) fn offerers(sessions: &BTreeMap<PathId, Session>, tag: StreamTag) -> Vec<Offerer> {
+pub(super) fn offerers(sessions: &Few<PathId, Session>, tag: StreamTag) -> Vec<Offerer> {
     let carried = |session: &Session| {
         let remote = session.streams.get(&tag).filter(|remote| remote.offers)?;
         Some(Offerer {
@@ -142,15 +143,12 @@ impl Node {
 
     /// Sends have-maps, and beacons behind them to whoever lacks the newest, where their time has come.
     pub(super) fn send_have_maps(&mut self, now: Now, tag: StreamTag) {
+        self.look_at_followers();
         let Some(stream) = self.streams.get_mut(&tag) else { return };
-        let due = |remote: &Remote| remote.follows() && remote.have_at <= now;
-        if !self
-            .sessions
-            .values()
-            .any(|session| session.greeted && session.streams.get(&tag).is_some_and(due))
-        {
+        if stream.have_at.flatten().is_none_or(|at| at > now) {
             return;
         }
+        stream.have_at = None;
         let offerers = offerers(&self.sessions, tag);
         let mut map = HaveMap::default();
         map.depths = if stream.source.is_some() { map.depths } else { stream.supply.depths(&offerers) };
@@ -214,6 +212,7 @@ impl Node {
             self.witness_neighbours();
         }
         for stream in self.streams.values_mut() {
+            stream.have_at = None;
             stream.supply.drop_path(now, path);
             stream.supply_at = now;
             stream.pulls.drop_path(path);
@@ -240,7 +239,7 @@ impl Remote {
 }
 
 /// Looks a part up in the window and counts it as sent; `None` when it has left the window meanwhile.
-fn take_due(streams: &mut BTreeMap<StreamTag, Stream>, due: Due) -> Option<Bytes> {
+fn take_due(streams: &mut Few<StreamTag, Stream>, due: Due) -> Option<Bytes> {
     let stream = streams.get_mut(&due.tag)?;
     let datagram = stream.window.slot(due.block)?.datagram(due.index)?.clone();
     let stats = &mut stream.stats;

@@ -147,6 +147,8 @@ pub(super) struct Stream {
     pub(super) missed: Vec<Stripe>,
     /// Suppliers whose place another one has taken, and that have yet to be told.
     pub(super) left: Vec<(PathId, Stripe)>,
+    /// When the next have-map is due; `None` until that is looked up again.
+    pub(super) have_at: Option<Option<Now>>,
     /// When missing parts are looked through again.
     pub(super) pull_at: Option<Now>,
     /// Challenges of others on their way to the publisher, and who sent them.
@@ -192,6 +194,7 @@ impl Stream {
             catch_up: None,
             missed: Vec::new(),
             left: Vec::new(),
+            have_at: None,
             pull_at: None,
             challenges: BTreeMap::new(),
             stats: StreamStats::default(),

@@ -135,7 +135,7 @@ impl Node {
         let of = |stream: &&Stream| stream.publisher() == peer;
         let handles = self.streams.values().filter(of).filter_map(|stream| stream.subscriber.as_ref());
         let handles: Vec<_> = handles.map(|subscriber| subscriber.handle).collect();
-        for (handle, watch) in &mut self.watches {
+        for (handle, watch) in self.watches.iter_mut() {
             if handles.contains(handle) || watch.current.is_none() {
                 watch.monitor.handle_probe(outcome);
             }

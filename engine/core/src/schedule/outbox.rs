@@ -83,6 +83,8 @@ pub(crate) struct Due {
 /// The queues of one session. Within a priority what was asked for goes before what is pushed, since it is due earlier.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    /// Whether something was queued since nothing waited.
+    stirred: bool,
     control: VecDeque<Bytes>,
     /// What a joiner has missed, oldest first.
     catch_up: VecDeque<Parcel>,
@@ -105,11 +107,22 @@ impl Outbox {
         !self.catch_up.is_empty() || queues.any(|queue| !queue.is_empty())
     }
 
+    /// Returns whether anything waits: control, or with `media` that too.
+    pub(crate) fn has_any(&mut self, media: bool) -> bool {
+        if !self.stirred {
+            return false;
+        }
+        let has_media = self.has_media();
+        self.stirred = has_media || self.has_control();
+        self.has_control() || (has_media && media)
+    }
+
     pub(crate) fn has_control(&self) -> bool {
         !self.control.is_empty()
     }
 
     pub(crate) fn push_control(&mut self, datagram: Bytes) {
+        self.stirred = true;
         if self.control.len() == CONTROL_MAX {
             self.control.pop_front();
         }
@@ -122,6 +135,7 @@ impl Outbox {
 
     /// Queues parts of a block that was just made or received.
     pub(crate) fn push(&mut self, parcel: Parcel, priority: Priority) {
+        self.stirred = true;
         if parcel.begins {
             self.broken.retain(|broken| *broken != parcel.tag);
         }
@@ -134,6 +148,7 @@ impl Outbox {
 
     /// Queues parts of a block that were asked for, apart from those that wait already.
     pub(crate) fn push_pulled(&mut self, mut parcel: Parcel, priority: Priority) {
+        self.stirred = true;
         let queues = self.pulled.iter().chain(&self.pushed).chain([&self.catch_up]).flatten();
         for waiting in queues.filter(|waiting| waiting.block == parcel.block && waiting.tag == parcel.tag) {
             parcel.word &= !waiting.word;
@@ -145,6 +160,7 @@ impl Outbox {
 
     /// Queues parts of a block that a joiner has missed.
     pub(crate) fn push_catch_up(&mut self, parcel: Parcel) {
+        self.stirred = true;
         enqueue(&mut self.catch_up, parcel);
     }
 

@@ -57,51 +57,147 @@ pub(crate) enum Happening {
     Deed(Deed),
 }
 
-#[derive(Debug)]
+/// A slot of the wheel spans 2^16 ns, 65 us: some hundred happenings among ten thousand hosts.
+const SLOT_BITS: u32 = 16;
+/// Slots of the wheel: it turns in 1.07 s, beyond which only few things are planned.
+const SLOTS: usize = 1 << 14;
+
+/// When and in which order something happens, and its place among the happenings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
-    at: Duration,
+    at_ns: u64,
     sequence: u64,
-    happening: Happening,
+    place: u32,
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.sequence == other.sequence
+impl Entry {
+    fn slot(self) -> u64 {
+        self.at_ns >> SLOT_BITS
     }
 }
 
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
-}
-
-/// The heap of happenings.
-#[derive(Debug, Default)]
+/// What is planned, as a wheel of slots: with millions of things under way a heap is a walk through memory each time.
+#[derive(Debug)]
 pub(crate) struct Agenda {
-    heap: BinaryHeap<Reverse<Entry>>,
+    /// Up to the end of the slot `turned`, the next one last.
+    soon: Vec<Entry>,
+    /// The slots behind `turned`, unsorted.
+    wheel: Vec<Vec<Entry>>,
+    /// What lies beyond the wheel.
+    far: BinaryHeap<Reverse<Entry>>,
+    turned: u64,
     sequence: u64,
+    happenings: Vec<Option<Happening>>,
+    free: Vec<u32>,
+}
+
+impl Default for Agenda {
+    fn default() -> Self {
+        Self {
+            soon: Vec::new(),
+            wheel: vec![Vec::new(); SLOTS],
+            far: BinaryHeap::new(),
+            turned: 0,
+            sequence: 0,
+            happenings: Vec::new(),
+            free: Vec::new(),
+        }
+    }
 }
 
 impl Agenda {
     pub(crate) fn plan(&mut self, at: Duration, happening: Happening) {
         self.sequence += 1;
-        self.heap.push(Reverse(Entry { at, sequence: self.sequence, happening }));
+        let at_ns = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+        let place = self.keep(happening);
+        self.enter(Entry { at_ns, sequence: self.sequence, place });
     }
 
     /// Takes the next happening that is due at `until` or before.
     pub(crate) fn take(&mut self, until: Duration) -> Option<(Duration, Happening)> {
-        if self.heap.peek().is_none_or(|Reverse(entry)| entry.at > until) {
-            return None;
+        let until_ns = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
+        while self.soon.is_empty() && self.turned < until_ns >> SLOT_BITS {
+            self.turn();
         }
-        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.happening))
+        let entry = self.soon.pop_if(|entry| entry.at_ns <= until_ns)?;
+        self.free.push(entry.place);
+        let happening = self.happenings.get_mut(entry.place as usize)?.take()?;
+        Some((Duration::from_nanos(entry.at_ns), happening))
+    }
+
+    fn keep(&mut self, happening: Happening) -> u32 {
+        if let Some(place) = self.free.pop() {
+            self.happenings[place as usize] = Some(happening);
+            return place;
+        }
+        self.happenings.push(Some(happening));
+        self.happenings.len() as u32 - 1
+    }
+
+    fn enter(&mut self, entry: Entry) {
+        let slot = entry.slot();
+        if slot <= self.turned {
+            let place = self.soon.partition_point(|other| *other > entry);
+            self.soon.insert(place, entry);
+        } else if slot < self.turned + SLOTS as u64 {
+            self.wheel[slot as usize % SLOTS].push(entry);
+        } else {
+            self.far.push(Reverse(entry));
+        }
+    }
+
+    /// Goes on by one slot.
+    fn turn(&mut self) {
+        self.turned += 1;
+        let end = self.turned + SLOTS as u64;
+        while let Some(Reverse(entry)) = self.far.peek().copied().filter(|Reverse(entry)| entry.slot() < end)
+        {
+            self.far.pop();
+            self.wheel[entry.slot() as usize % SLOTS].push(entry);
+        }
+        let slot = std::mem::take(&mut self.wheel[self.turned as usize % SLOTS]);
+        self.soon.extend(slot);
+        self.soon.sort_unstable_by(|a, b| b.cmp(a));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(happening: &Happening) -> u32 {
+        match happening {
+            Happening::Emit { host } => host.0,
+            _ => u32::MAX,
+        }
+    }
+
+    #[test]
+    fn what_is_planned_happens_in_the_order_of_time_and_then_of_planning() {
+        let (mut agenda, mut dice) = (Agenda::default(), crate::dice::Dice::new(1));
+        let mut planned = Vec::new();
+        let mut now = Duration::ZERO;
+        let mut happened = Vec::new();
+        for number in 0..20_000_u32 {
+            // From the same instant to far beyond one turn of the wheel.
+            let wait = [0, 1_000, 60_000, 5_000_000, 3_000_000_000][dice.below(5) as usize];
+            let at = now + Duration::from_nanos(dice.below(wait + 1));
+            agenda.plan(at, Happening::Emit { host: HostId(number) });
+            planned.push((at, number));
+            if number % 3 == 0 {
+                let until = now + Duration::from_micros(dice.below(400));
+                while let Some((at, happening)) = agenda.take(until) {
+                    now = at;
+                    happened.push((at, host(&happening)));
+                }
+                now = until;
+            }
+        }
+        while let Some((at, happening)) = agenda.take(Duration::from_secs(60)) {
+            happened.push((at, host(&happening)));
+        }
+        planned.sort_unstable();
+        assert_eq!(happened, planned);
+        assert!(agenda.happenings.len() < 20_000, "places are used again");
     }
 }

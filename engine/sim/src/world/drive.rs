@@ -78,7 +78,7 @@ impl World {
             // A session that the node was not yet told to be over: nothing to send on.
             return;
         };
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let limit = datagram_limit(session.end(side).up_at, at, &transport);
         let end = session.end_mut(side);
         if end.phase != Phase::Up(path) {
@@ -251,7 +251,7 @@ impl World {
     /// Plans a wake-up of a path whose credit does not reach for one more datagram.
     fn plan_credit(&mut self, id: crate::session::SessionId, side: crate::session::Side, limit: usize) {
         let (at, window_bytes) = (self.now, self.config.transport.window_bytes);
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let flight = &mut session.end_mut(side).flight;
         if flight.waits || flight.credit(at, window_bytes) >= limit {
             return;

@@ -25,7 +25,7 @@ impl World {
         let (datagram, sender, by_multicast) = match input {
             Input::Datagram { path, datagram } => {
                 let end = self.host(host).paths.get(path);
-                let way = end.and_then(|(id, side)| Some(self.sessions.get(id)?.way(*side)));
+                let way = end.and_then(|(id, side)| Some(self.sessions.get(*id)?.way(*side)));
                 (datagram, way.map(|(_, from)| from), false)
             }
             Input::Multicast { from, datagram, .. } => (datagram, host_at(from.ip()), true),

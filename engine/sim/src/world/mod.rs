@@ -37,7 +37,7 @@ use crate::memo::VerifiedBefore;
 use crate::network::{HostId, Network, Traffic, Trunk};
 use crate::oracle::{Breach, HostOracle, Violation};
 use crate::process::Process;
-use crate::session::{Session, SessionId, TransportModel};
+use crate::session::{Sessions, TransportModel};
 use crate::trace::{Digest, Trace, TraceSink};
 
 /// Violations that are kept; a broken node would fill the memory otherwise.
@@ -97,8 +97,7 @@ pub struct World {
     network: Network,
     hosts: Vec<Host>,
     by_peer: BTreeMap<PeerId, HostId>,
-    sessions: BTreeMap<SessionId, Session>,
-    next_session: u64,
+    sessions: Sessions,
     ledger: Ledger,
     has_hostile: bool,
     trace: Trace,
@@ -126,8 +125,7 @@ impl World {
             network,
             hosts: Vec::new(),
             by_peer: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            next_session: 0,
+            sessions: Sessions::default(),
             ledger: Ledger::default(),
             has_hostile: false,
             trace: Trace::default(),
@@ -206,7 +204,7 @@ impl World {
     }
 
     /// Returns what went between each two hosts.
-    pub fn traffic(&self) -> &BTreeMap<(HostId, HostId), Traffic> {
+    pub fn traffic(&self) -> BTreeMap<(HostId, HostId), Traffic> {
         self.network.traffic()
     }
 

@@ -29,10 +29,8 @@ impl World {
         let Some(to) = self.by_peer.get(&peer).copied().filter(|to| *to != host) else {
             return self.feed_later(host, Input::ConnectFailed { peer, why: ConnectError::Unreachable });
         };
-        let id = SessionId(self.next_session);
-        self.next_session += 1;
         let round_trip = self.network.round_trip_min(host, to);
-        self.sessions.insert(id, Session::new(host, to, round_trip));
+        let id = self.sessions.add(Session::new(host, to, round_trip));
         self.agenda.plan(self.now, Happening::HandshakeSend { session: id, flight: 0, tries: 0 });
         let gives_up = self.now + self.config.transport.connect_timeout;
         self.agenda.plan(gives_up, Happening::DialTimeout { session: id });
@@ -40,7 +38,7 @@ impl World {
 
     /// Sends a flight of the handshake; whoever waits for an answer sends his own flight again.
     pub(super) fn send_handshake(&mut self, id: SessionId, flight: u8, tries: u32) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(id) else { return };
         let side = if flight == 1 { Side::Acceptor } else { Side::Dialer };
         let answered = match flight {
             0 => session.end(Side::Dialer).phase != Phase::Opening,
@@ -68,7 +66,7 @@ impl World {
     }
 
     pub(super) fn take_handshake(&mut self, id: SessionId, flight: u8) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(id) else { return };
         let to = if flight == 1 { Side::Dialer } else { Side::Acceptor };
         let (host, phase) = (session.end(to).host, session.end(to).phase);
         if !self.host(host).is_running() || phase == Phase::Closed {
@@ -87,10 +85,10 @@ impl World {
     }
 
     pub(super) fn time_out_dial(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(id) else { return };
         let (host, to) = session.way(Side::Dialer);
         if session.end(Side::Dialer).phase == Phase::Opening {
-            self.sessions.remove(&id);
+            self.sessions.remove(id);
             let peer = self.host(to).peer;
             self.feed(host, Input::ConnectFailed { peer, why: ConnectError::TimedOut });
         }
@@ -103,7 +101,7 @@ impl World {
             return self.report(host, Err(breach));
         }
         let Some((id, side)) = self.host(host).paths.get(&path).copied() else { return };
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let end = session.end_mut(side);
         let number = end.next_out;
         end.next_out += 1;
@@ -120,7 +118,7 @@ impl World {
         packets: usize,
         tries: u32,
     ) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let way = session.way(side);
         if !matches!(session.end(side).phase, Phase::Up(_)) {
             return;
@@ -155,7 +153,7 @@ impl World {
     }
 
     pub(super) fn send_datagram(&mut self, id: SessionId, side: Side, datagram: Bytes) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let way = session.way(side);
         let transit = self.network.transmit(&mut self.dice, self.now, way, Load::Datagram, datagram.len());
         let queues = self.network.has_downlink_limit(way.1);
@@ -174,7 +172,7 @@ impl World {
 
     /// Takes a datagram through the receiver's access line, and lets its sender know.
     pub(super) fn arrive(&mut self, id: SessionId, to: Side, number: u64, datagram: Bytes) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let way = session.way(to.other());
         let passed = self.network.receive(self.now, way, datagram.len());
         let back = self.network.round_trip_min(way.0, way.1) / 2;
@@ -186,7 +184,7 @@ impl World {
     }
 
     pub(super) fn deliver(&mut self, id: SessionId, to: Side, parcel: Parcel) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let end = session.end_mut(to);
         let host = end.host;
         match parcel {
@@ -204,7 +202,7 @@ impl World {
 
     /// Gives a path that had none its credit back.
     pub(super) fn restore_credit(&mut self, id: SessionId, side: Side) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let end = session.end_mut(side);
         end.flight.waits = false;
         let host = end.host;
@@ -217,7 +215,7 @@ impl World {
     /// Closes a session, as `Action::Disconnect` asks: the node is told too, as a transport would.
     pub(super) fn hang_up(&mut self, host: HostId, path: PathId) {
         let Some((id, side)) = self.host(host).paths.get(&path).copied() else { return };
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(id) else { return };
         let way = session.way(side);
         self.agenda.plan(self.now, Happening::CloseArrive { session: id, to: side });
         if self.network.connects(way.0, way.1) {
@@ -230,11 +228,11 @@ impl World {
 
     /// Ends one end of a session and tells its process.
     pub(super) fn close_end(&mut self, id: SessionId, side: Side) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let end = session.end_mut(side);
         let (host, phase) = (end.host, std::mem::replace(&mut end.phase, Phase::Closed));
         if session.is_closed() {
-            self.sessions.remove(&id);
+            self.sessions.remove(id);
         }
         if let Phase::Up(path) = phase {
             self.host_mut(host).paths.remove(&path);
@@ -244,14 +242,13 @@ impl World {
 
     /// Looks which sessions of a host, or of all, have fallen silent or speak again.
     pub(super) fn survey_sessions(&mut self) {
-        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
-        for id in ids {
-            let Some(session) = self.sessions.get(&id) else { continue };
+        for id in self.sessions.ids() {
+            let Some(session) = self.sessions.get(id) else { continue };
             let (a, b) = session.way(Side::Dialer);
             let speaks =
                 self.network.connects(a, b) && self.host(a).is_running() && self.host(b).is_running();
             if speaks {
-                if let Some(session) = self.sessions.get_mut(&id) {
+                if let Some(session) = self.sessions.get_mut(id) {
                     session.silent_since = None;
                 }
             } else {
@@ -261,7 +258,7 @@ impl World {
     }
 
     pub(super) fn judge_silence(&mut self, id: SessionId, since: Duration) {
-        if self.sessions.get(&id).is_some_and(|session| session.silent_since == Some(since)) {
+        if self.sessions.get(id).is_some_and(|session| session.silent_since == Some(since)) {
             self.close_end(id, Side::Dialer);
             self.close_end(id, Side::Acceptor);
         }
@@ -279,7 +276,7 @@ impl World {
         }
         let paths: Vec<_> = self.host(host).paths.iter().map(|(path, end)| (*path, *end)).collect();
         for (path, (id, side)) in paths {
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            let Some(session) = self.sessions.get_mut(id) else { continue };
             let end = session.end_mut(side);
             let limit = datagram_limit(end.up_at, at, &transport);
             if let Some(sample) = end.flight.sample(at, transport.sample_every, limit) {
@@ -297,7 +294,7 @@ impl World {
     /// Notes that nothing gets through any more, and when that will be noticed.
     fn hush(&mut self, id: SessionId) {
         let (at, silence_max) = (self.now, self.config.transport.silence_max);
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         if session.silent_since.is_none() {
             session.silent_since = Some(at);
             self.agenda.plan(at + silence_max, Happening::Silence { session: id, since: at });
@@ -306,7 +303,7 @@ impl World {
 
     fn come_up(&mut self, id: SessionId, side: Side) {
         let at = self.now;
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
         let (host, other) = session.way(side);
         let path = self.hosts[host.0 as usize].new_path();
         let end = session.end_mut(side);
@@ -325,7 +322,7 @@ impl World {
     }
 
     fn hand_over_control(&mut self, id: SessionId, side: Side) {
-        while let Some(session) = self.sessions.get_mut(&id) {
+        while let Some(session) = self.sessions.get_mut(id) {
             let end = session.end_mut(side);
             let host = end.host;
             let Some((path, message)) = end.take() else { break };
