@@ -196,7 +196,11 @@ impl Progress {
         let began = Instant::now();
         let terminal = io::stderr().is_terminal();
         let duration = plan.scenario.duration;
+        let mut settled = plan.settled;
         while world.now() < duration {
+            if settled.take_if(|at| *at <= world.now()).is_some() {
+                world.mark();
+            }
             let until = (world.now() + SLICE).min(duration);
             world.run_until(until);
             // Nobody reads what cannot be written; the run goes on.

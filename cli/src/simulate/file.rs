@@ -11,6 +11,7 @@ use crate::args::rate;
 pub(super) struct ScenarioFile {
     pub(super) description: String,
     pub(super) duration_s: f64,
+    pub(super) settled_s: Option<f64>,
     pub(super) viewers: Viewers,
     #[serde(default)]
     pub(super) stream: Stream,

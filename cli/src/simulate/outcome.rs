@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use swarmcast_sim::report::{Fairness, HostReport, Quantiles, Report, Role};
+use swarmcast_sim::settled;
 
 use super::plan::Plan;
 use crate::report::words;
@@ -65,10 +66,23 @@ struct Json<'a> {
     redundancy: f64,
     control: f64,
     upload: Upload,
+    settled: Option<Settled>,
     paths: BTreeMap<&'static str, usize>,
     continuity_by_second: Vec<(u64, f64)>,
     hosts: Vec<Host>,
     violations: Vec<String>,
+}
+
+/// What holds from the time on at which the joining is over.
+#[derive(Debug, Serialize)]
+struct Settled {
+    from: f64,
+    delay: Times,
+    redundancy: f64,
+    control: f64,
+    hops: Vec<u64>,
+    last_delivery_hop: usize,
+    upload: Upload,
 }
 
 /// Upload in multiples of the stream's mean rate of payload.
@@ -95,6 +109,27 @@ struct Host {
     hops: f64,
     neighbours: u32,
     path: &'static str,
+}
+
+impl Upload {
+    fn of(publisher: f64, Fairness { mean, max, jain }: Fairness) -> Self {
+        let max_over_mean = if mean > 0.0 { max / mean } else { 1.0 };
+        Self { publisher, mean, max, max_over_mean, jain }
+    }
+}
+
+impl From<&settled::Settled> for Settled {
+    fn from(settled: &settled::Settled) -> Self {
+        Self {
+            from: settled.from.as_secs_f64(),
+            delay: settled.delay.into(),
+            redundancy: settled.redundancy,
+            control: settled.control,
+            hops: settled.hops.clone(),
+            last_delivery_hop: settled.hops_at(1_000),
+            upload: Upload::of(settled.publisher, settled.viewers),
+        }
+    }
 }
 
 impl From<Quantiles> for Times {
@@ -145,6 +180,7 @@ impl Outcome<'_> {
             redundancy: report.duplicate_share(),
             control: report.control_share(),
             upload: self.upload(),
+            settled: report.settled.as_ref().map(Settled::from),
             paths: self.paths(),
             continuity_by_second: report.continuity.iter().map(|(second, c)| (*second, c.share())).collect(),
             hosts: report.hosts.iter().map(|host| self.host(host)).collect(),
@@ -188,6 +224,10 @@ impl Outcome<'_> {
                     "mean {:.2} x, most {:.2} x ({:.1} times the mean), Jain {:.2}",
                     upload.mean, upload.max, upload.max_over_mean, upload.jain
                 ),
+            ),
+            (
+                "once settled",
+                report.settled.as_ref().map_or_else(|| "not asked for".to_owned(), settled_words),
             ),
             ("path at the end", paths.join(", ")),
             ("each viewer cost", self.cost()),
@@ -239,9 +279,7 @@ impl Outcome<'_> {
     }
 
     fn upload(&self) -> Upload {
-        let Fairness { mean, max, jain } = self.report.fairness();
-        let max_over_mean = if mean > 0.0 { max / mean } else { 1.0 };
-        Upload { publisher: self.report.upload_ratio(), mean, max, max_over_mean, jain }
+        Upload::of(self.report.upload_ratio(), self.report.fairness())
     }
 
     /// Counts the viewers that are there by the path that serves them.
@@ -280,6 +318,19 @@ impl fmt::Display for Outcome<'_> {
         writeln!(f, "{}: {}\n{}\n", self.name, self.description, self.headline())?;
         self.rows().iter().try_for_each(|(what, how_much)| writeln!(f, "{what:<20}{how_much}"))
     }
+}
+
+fn settled_words(settled: &settled::Settled) -> String {
+    format!(
+        "from {} s on: delay {}, last hop {}, redundancy {}, control {}, publisher {:.2} x, viewers at most {:.2} x",
+        settled.from.as_secs_f64(),
+        times(settled.delay),
+        settled.hops_at(1_000),
+        percent(settled.redundancy),
+        percent(settled.control),
+        settled.publisher,
+        settled.viewers.max,
+    )
 }
 
 fn path(host: &HostReport) -> &'static str {

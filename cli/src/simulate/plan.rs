@@ -50,6 +50,8 @@ impl fmt::Display for Refusal {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) scenario: Scenario,
+    /// When the joining is over, for figures of the time behind it.
+    pub(super) settled: Option<Duration>,
     /// What happens, in words, in the order of its times.
     pub(super) happenings: Vec<(Duration, String)>,
 }
@@ -82,8 +84,10 @@ impl Plan {
             happenings.push(deeds::add(&mut scenario, &key, deed)?);
         }
         happenings.sort();
+        let after = |at| seconds("settled_s", at, 0.0..=SECONDS_MAX);
+        let settled = file.settled_s.map(after).transpose()?;
         scenario.duration = duration.unwrap_or(own);
-        Ok(Self { scenario, happenings })
+        Ok(Self { scenario, settled, happenings })
     }
 }
 

@@ -27,6 +27,7 @@ mod process;
 pub mod report;
 pub mod scenario;
 pub mod session;
+pub mod settled;
 pub mod trace;
 pub mod workload;
 pub mod world;

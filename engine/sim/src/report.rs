@@ -12,6 +12,7 @@ use swarmcast_core::stats::StreamStats;
 use crate::continuity::{self, Continuity};
 use crate::network::{HostId, Traffic};
 use crate::oracle::{HOPS_MAX, PathChange, PathVerdictChange, VerdictChange, Violation};
+use crate::settled::Settled;
 use crate::trace::Digest;
 use crate::world::{STREAM, World};
 
@@ -159,6 +160,8 @@ pub struct Report {
     pub continuity: BTreeMap<u64, Continuity>,
     /// Blocks that reached viewers, by the hops that their headers took from the publisher; multicast is one.
     pub hops: Vec<u64>,
+    /// The same from [`World::mark`] on, if that was called.
+    pub settled: Option<Settled>,
     /// Rules that were broken.
     pub violations: Vec<Violation>,
 }
@@ -202,6 +205,7 @@ impl Report {
             delays: permilles(world),
             continuity,
             hops: hops(world),
+            settled: Settled::of(world),
             violations: world.violations().to_vec(),
         }
     }

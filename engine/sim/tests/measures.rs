@@ -108,3 +108,22 @@ fn who_is_behind_a_nat_is_served_by_those_that_it_dials() {
     assert_eq!(report.missing().0, 0, "{report}");
     assert!(report.viewers().all(|host| host.stats.neighbours > 0), "{report}");
 }
+
+#[test]
+fn figures_from_a_mark_on_leave_the_joining_out() {
+    let scenario = Scenario { duration: S * 8, ..Scenario::new(37, 20) };
+    let mut world = scenario.build().unwrap();
+    world.run_until(S * 4);
+    world.mark();
+    world.run_until(scenario.duration);
+    let report = Report::of(&world, 37);
+    let settled = report.settled.as_ref().unwrap();
+    assert_eq!(settled.from, S * 4);
+    assert!(settled.publisher < report.upload_ratio(), "joiners draw on the publisher: {settled:?}");
+    assert!(settled.delay.p99 <= report.delay().p99 && settled.delay.p50 > Duration::ZERO, "{settled:?}");
+    let blocks = |hops: &[u64]| hops.iter().sum::<u64>() as f64;
+    let share = blocks(&settled.hops) / blocks(&report.hops);
+    assert!((0.45..0.65).contains(&share), "4 of some 7 s: {share}");
+    assert!(settled.hops_at(1_000) <= report.hops_at(1_000));
+    assert!(scenario.run().unwrap().settled.is_none());
+}

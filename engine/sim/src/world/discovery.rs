@@ -12,11 +12,17 @@ use crate::network::HostId;
 /// How long a record outlives a host that vanished without withdrawing it (RFC 6762 section 10).
 const RECORD_LIFETIME: Duration = Duration::from_secs(120);
 
+/// Most other members that hear of a host, or it of them, when it appears; publishers are heard of by all. A node
+/// remembers no more than some hundred in any case, and among thousands each pair would be millions of records.
+const SIGHTED_MAX: usize = 256;
+
 impl World {
     /// Replaces what a host announces and spreads the word.
     pub(super) fn announce(&mut self, host: HostId, announcement: Announcement) {
+        let publishes = !announcement.publishes.is_empty();
         self.host_mut(host).announced = Some(announcement);
-        for other in self.others(host) {
+        let others = self.others(host);
+        for other in if publishes { others } else { self.pick_heard(others) } {
             let at = self.now + self.draw_sighting();
             self.agenda.plan(at, Happening::Sighted { host: other, of: host });
         }
@@ -24,10 +30,28 @@ impl World {
 
     /// Lets a host that has just started ask who is there.
     pub(super) fn discover_all(&mut self, host: HostId) {
-        for other in self.others(host) {
+        let others = self.others(host);
+        for other in self.pick_heard(others) {
             let at = self.now + self.draw_sighting();
             self.agenda.plan(at, Happening::Sighted { host, of: other });
         }
+    }
+
+    /// Leaves the publishers and, where there are many, as many others at random as are heard of.
+    fn pick_heard(&mut self, mut others: Vec<HostId>) -> Vec<HostId> {
+        if others.len() <= SIGHTED_MAX {
+            return others;
+        }
+        let announced = |host: HostId| self.host(host).announced.as_ref();
+        let publishes = |host: &HostId| announced(*host).is_some_and(|told| !told.publishes.is_empty());
+        let mut heard: Vec<HostId> = others.extract_if(.., |host| publishes(host)).collect();
+        for place in 0..SIGHTED_MAX.min(others.len()) {
+            let pick = place + self.dice.below((others.len() - place) as u64) as usize;
+            others.swap(place, pick);
+        }
+        others.truncate(SIGHTED_MAX);
+        heard.append(&mut others);
+        heard
     }
 
     pub(super) fn sight(&mut self, host: HostId, of: HostId) {

@@ -23,8 +23,9 @@ use swarmcast_core::node::{Input, Node, NodeConfig, Publication};
 use swarmcast_core::stats::StreamStats;
 
 use agenda::{Agenda, Happening};
+pub(crate) use host::Host;
 pub use host::HostConfig;
-use host::{Host, HostParts};
+use host::HostParts;
 pub(crate) use script::STREAM;
 pub use script::{Deed, Transmission};
 
@@ -38,6 +39,7 @@ use crate::network::{HostId, Network, Traffic, Trunk};
 use crate::oracle::{Breach, HostOracle, Violation};
 use crate::process::Process;
 use crate::session::{Sessions, TransportModel};
+use crate::settled::Mark;
 use crate::trace::{Digest, Trace, TraceSink};
 
 /// Violations that are kept; a broken node would fill the memory otherwise.
@@ -102,6 +104,7 @@ pub struct World {
     has_hostile: bool,
     trace: Trace,
     violations: Vec<Violation>,
+    mark: Option<Mark>,
     memo: Option<Arc<dyn Memo>>,
 }
 
@@ -130,6 +133,7 @@ impl World {
             has_hostile: false,
             trace: Trace::default(),
             violations: Vec::new(),
+            mark: None,
             memo: config.memoise.then(|| Arc::new(VerifiedBefore::default()) as Arc<dyn Memo>),
             config,
         })
@@ -181,6 +185,15 @@ impl World {
             self.inspect(index);
             self.judge_completeness(index);
         }
+    }
+
+    /// Marks the time from which [`crate::settled::Settled`] measures; a later mark takes the place of an earlier one.
+    pub fn mark(&mut self) {
+        self.mark = Some(Mark::of(self));
+    }
+
+    pub(crate) fn last_mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
     }
 
     /// Returns the true time since the world began.
