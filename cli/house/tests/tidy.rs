@@ -194,7 +194,8 @@ fn names_use_the_words_of_the_field() {
                     file.path
                 ));
             }
-            if name.starts_with("get_") {
+            // A collection's has the name that those of the standard library have.
+            if name.starts_with("get_") && name != "get_mut" {
                 broken
                     .push(format!("{}:{line}: `{name}`: a getter is named after what it returns", file.path));
             }

@@ -215,6 +215,7 @@ proptest! {
         let (mut cutter, mut out) = (Cutter::default(), Vec::new());
         for (at, work) in work.iter().enumerate() {
             let now = Now(1000 * at as u64);
+            cutter.close_due(now, &mut out);
             cutter.push(now, work, at % 2 == 0, &mut out);
             let due = cutter.next_timeout();
             prop_assert!(due.is_none_or(|due| due > now && due <= now.after(SMALL_UNIT_WAIT)));
