@@ -9,6 +9,9 @@ const CLOCK_PERIOD: Duration = Duration::from_secs(10);
 /// How far two clocks may part, in parts of a million: twice what cheap crystals do.
 const DRIFT_PPM: i64 = 100;
 
+/// Longest transit that is believed of the fastest arrival, as long as no nonce of the own was answered.
+const TRANSIT_MAX: i64 = 1_000_000;
+
 /// The publisher's clock as seen from here, by two measures.
 ///
 /// Close times arrive with their transit time on top, and the smallest of the last 10 to 20 s is taken for the offset:
@@ -64,7 +67,8 @@ impl PublisherClock {
         if self.told.is_some_and(|told| told.error(now) < error) {
             return;
         }
-        let least = self.floor.map(|(floor, since)| floor.saturating_sub(drift(now.since(since))));
+        let answered = self.floor.map(|(floor, since)| floor.saturating_sub(drift(now.since(since))));
+        let least = answered.or(self.latest().map(|latest| latest.saturating_sub(TRANSIT_MAX)));
         let offset = offset(now, at).saturating_sub(half).max(least.unwrap_or(i64::MIN));
         self.told = Some(Told { offset, error, at: now });
     }
@@ -162,5 +166,13 @@ mod tests {
         assert!((8_989_000..=8_990_000).contains(&earliest), "{earliest}");
         clock.handle_told(Now(9_000_000), Now(9_000_000), Duration::ZERO, Duration::ZERO);
         assert_eq!(clock.local(MS * 2_000), Some(Now(9_030_000)));
+    }
+
+    #[test]
+    fn a_liar_is_bounded_before_the_publisher_has_answered() {
+        let mut clock = clock();
+        clock.keep_step();
+        clock.handle_told(Now(9_000_000), Now(9_000_000), MS * 500_000, Duration::ZERO);
+        assert_eq!(clock.local(MS * 2_000), Some(Now(8_030_000)), "1 s before the arrival allows");
     }
 }
