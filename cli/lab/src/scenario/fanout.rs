@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::upload::{growth, snapshots};
 use super::usage::{plain_iroh_to_all, sum};
 use super::{let_run, span};
 use crate::clip::Clip;
@@ -9,7 +10,7 @@ use crate::compare::Source;
 use crate::lab::Lab;
 use crate::network::Network;
 use crate::report::{Goal, Report, Unit};
-use crate::swarm::{Snapshot, Swarm, Watch};
+use crate::swarm::{Swarm, Watch};
 
 const VIEWERS: usize = 8;
 
@@ -31,21 +32,16 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let viewers = swarm.watch_all(1..VIEWERS + 1, &Watch::default())?;
     // The mesh settles: who pushes to whom is decided anew for a few seconds.
     let_run(span(report, 3, 5));
-    let all = || -> Result<Vec<Snapshot>> { viewers.iter().map(|viewer| viewer.member.snapshot()).collect() };
-    let (publisher_before, before) = (publisher.member.snapshot()?, all()?);
+    let (publisher_before, before) = (publisher.member.snapshot()?, snapshots(&viewers)?);
     let members = viewers.iter().map(|viewer| &viewer.member.process);
     let used = sum(members.chain([&publisher.member.process]), time)?;
-    let (publisher_after, after) = (publisher.member.snapshot()?, all()?);
+    let (publisher_after, after) = (publisher.member.snapshot()?, snapshots(&viewers)?);
     drop((viewers, publisher));
 
     let sent = (publisher_after.interface - publisher_before.interface).tx_bytes as f64 * 8.0;
     let upload = sent / (publisher_after.interface_t - publisher_before.interface_t) / bitrate;
     report.add("publisher's upload by bitrate", upload, Unit::Ratio, Goal::AtMost(UPLOAD_BY_BITRATE));
-    let lost: f64 = before
-        .iter()
-        .zip(&after)
-        .map(|(before, after)| after.growth(before, &["lost"]))
-        .sum::<Result<_>>()?;
+    let lost = growth(&before, &after, &["lost"])?;
     report.add("lost fragments", lost, Unit::Count, Goal::AtMost(0.0));
     let mesh = used.per_gigabyte(bitrate * VIEWERS as f64);
     report.add("all processes", mesh, Unit::CpuSecondsPerGigabyte, Goal::None);

@@ -8,7 +8,7 @@ use crate::compare::Source;
 use crate::lab::Lab;
 use crate::network::Network;
 use crate::report::{Goal, Report, Unit};
-use crate::swarm::{Snapshot, Swarm, Watch};
+use crate::swarm::{Snapshot, Swarm, Viewer, Watch};
 
 const VIEWERS: usize = 8;
 
@@ -28,18 +28,15 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let viewers = swarm.watch_all(1..VIEWERS + 1, &Watch::default())?;
     // The mesh settles: who pushes to whom is decided anew for a few seconds.
     let_run(span(report, 3, 5));
-    let all = || -> Result<Vec<Snapshot>> { viewers.iter().map(|viewer| viewer.member.snapshot()).collect() };
-    let (publisher_before, viewers_before) = (publisher.member.snapshot()?, all()?);
+    let (publisher_before, viewers_before) = (publisher.member.snapshot()?, snapshots(&viewers)?);
     let_run(span(report, 15, 60));
-    let (publisher_after, viewers_after) = (publisher.member.snapshot()?, all()?);
+    let (publisher_after, viewers_after) = (publisher.member.snapshot()?, snapshots(&viewers)?);
 
     report.enter_case(format!("{VIEWERS} viewers"));
     let sent = (publisher_after.interface - publisher_before.interface).tx_bytes as f64 * 8.0;
     let ratio = sent / (publisher_after.t - publisher_before.t) / bitrate;
     report.add("publisher's upload by bitrate", ratio, Unit::Ratio, Goal::AtMost(2.5));
-    let sum = |names: &[&str]| -> Result<f64> {
-        viewers_before.iter().zip(&viewers_after).map(|(before, after)| after.growth(before, names)).sum()
-    };
+    let sum = |names: &[&str]| growth(&viewers_before, &viewers_after, names);
     let duplicate = sum(&["duplicate"])? / sum(RECEIVED)? * 100.0;
     report.add("duplicates by fragments received", duplicate, Unit::Percent, Goal::AtMost(3.0));
     let control = sum(&["control_bytes_from_peers"])? / sum(RECEIVED_BYTES)? * 100.0;
@@ -51,4 +48,14 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let download = received.sum::<f64>() / VIEWERS as f64 / bitrate;
     report.add("a viewer's download by bitrate", download, Unit::Ratio, Goal::None);
     Ok(())
+}
+
+/// What each of the viewers has counted by now.
+pub(super) fn snapshots(viewers: &[Viewer]) -> Result<Vec<Snapshot>> {
+    viewers.iter().map(|viewer| viewer.member.snapshot()).collect()
+}
+
+/// By how much some counters of the viewers grew, all together.
+pub(super) fn growth(before: &[Snapshot], after: &[Snapshot], names: &[&str]) -> Result<f64> {
+    before.iter().zip(after).map(|(before, after)| after.growth(before, names)).sum()
 }
