@@ -248,7 +248,7 @@ impl World {
                 let rtt = Duration::from_millis(u64::from(feed.u16()));
                 let sample = PathSample {
                     rtt,
-                    rtt_min: rtt.min(Duration::from_millis(u64::from(feed.u8()))),
+                    rtt_low: rtt.min(Duration::from_millis(u64::from(feed.u8()))),
                     packets_sent: feed.number(),
                     packets_lost: feed.number(),
                     bytes_queued: feed.number(),

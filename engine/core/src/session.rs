@@ -8,7 +8,7 @@ use crate::few::Few;
 use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
 use crate::node::PathSample;
 use crate::playout::CATCH_UP_GRACE;
-use crate::schedule::{Outbox, Pace};
+use crate::schedule::{Lead, Outbox, Pace};
 use crate::window::WINDOW_BLOCKS_MAX;
 use crate::wire::{DATAGRAM_BYTES_MAX, HaveMap, StripeMask, WANTS_MAX, Want};
 
@@ -71,6 +71,8 @@ pub(crate) struct Remote {
     pub(crate) offers: bool,
     /// Stripes pushed to it.
     pub(crate) consumes: StripeMask,
+    /// The blocks of each that are, the last one not included.
+    spans: [(BlockId, BlockId); STRIPES as usize],
     /// Whether pushes are suspended, since it has the stream by multicast.
     pub(crate) parked: bool,
     /// Whether it has all stripes from here as the publisher's guest, beyond the share of the mesh.
@@ -80,6 +82,9 @@ pub(crate) struct Remote {
     /// Until when it draws level with the stream, and waits longer.
     joining_until: Now,
     pub(crate) depths: [u8; STRIPES as usize],
+    pub(crate) leads: [Lead; STRIPES as usize],
+    /// When its newest have-map came.
+    heard: Now,
     /// Time of the newest beacon that it has, in ms since the epoch began.
     pub(crate) beacon_ms: u64,
     /// Whether it has all it wants of a stream that ended.
@@ -98,15 +103,20 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
+    const WHOLE: (BlockId, BlockId) = (BlockId(0), BlockId(u64::MAX));
+
     pub(crate) fn new(now: Now) -> Self {
         Self {
             offers: false,
             consumes: StripeMask::default(),
+            spans: [Self::WHOLE; STRIPES as usize],
             parked: false,
             unicast: false,
             patience: Duration::from_secs(2),
             joining_until: now,
             depths: [HaveMap::NO_DEPTH; STRIPES as usize],
+            leads: [Lead::default(); STRIPES as usize],
+            heard: now,
             beacon_ms: 0,
             finished: false,
             challenged: false,
@@ -142,7 +152,8 @@ impl Remote {
     }
 
     /// Takes a have-map. Nothing behind `newest_max`, the newest that a beacon vouches for and 2 s more, is believed.
-    pub(crate) fn handle_have(&mut self, map: &HaveMap, newest_max: BlockId) {
+    pub(crate) fn handle_have(&mut self, now: Now, map: &HaveMap, newest_max: BlockId) {
+        self.heard = now;
         self.depths = map.depths;
         self.beacon_ms = self.beacon_ms.max(map.beacon_ms);
         self.oldest = map.oldest;
@@ -157,6 +168,13 @@ impl Remote {
         }
         let base = self.base;
         self.words.retain(|block, _| *block >= base);
+    }
+
+    /// Takes note that another neighbour pushed a block's header only now, if this one told that it had it.
+    pub(crate) fn handle_push_elsewhere(&mut self, now: Now, block: BlockId, stripe: Stripe) {
+        if self.offers && self.holds(block) & Want::HEADER != 0 {
+            self.leads[usize::from(stripe.0)].note(now, now.since(self.heard));
+        }
     }
 
     /// Takes note that it holds parts of a block.
@@ -225,8 +243,38 @@ impl Remote {
         !self.consumes.is_empty() && !self.parked
     }
 
-    /// Returns whether it takes pushes of a stripe.
-    pub(crate) fn takes(&self, stripe: Stripe) -> bool {
-        self.consumes.has(stripe) && !self.parked
+    /// Returns whether it takes pushes of a block on a stripe.
+    pub(crate) fn takes(&self, stripe: Stripe, block: BlockId) -> bool {
+        let (from, until) = self.spans[usize::from(stripe.0)];
+        self.consumes.has(stripe) && from <= block && block < until && !self.parked
+    }
+
+    /// Pushes a stripe to it from a block on; one that it had until some block goes on.
+    pub(crate) fn push_from(&mut self, stripe: Stripe, from: BlockId) {
+        let had = self.consumes.has(stripe).then_some(self.spans[usize::from(stripe.0)].0);
+        self.spans[usize::from(stripe.0)] = (had.map_or(from, |had| had.min(from)), BlockId(u64::MAX));
+        self.consumes = self.consumes.with(stripe);
+    }
+
+    /// Pushes all stripes to it.
+    pub(crate) fn push_all(&mut self) {
+        (self.consumes, self.spans) = (StripeMask::ALL, [Self::WHOLE; STRIPES as usize]);
+    }
+
+    /// Pushes stripes to it up to a block, which is not included.
+    pub(crate) fn push_until(&mut self, stripes: StripeMask, until: BlockId) {
+        stripes.iter().for_each(|stripe| self.spans[usize::from(stripe.0)].1 = until);
+    }
+
+    /// Returns the stripes that are pushed to it without an end.
+    pub(crate) fn stays(&self) -> StripeMask {
+        let endless = |stripe: &Stripe| self.spans[usize::from(stripe.0)].1 == BlockId(u64::MAX);
+        self.consumes.iter().filter(endless).fold(StripeMask::default(), StripeMask::with)
+    }
+
+    /// Returns the stripes whose last block lies before `block`: nothing of them is pushed any longer.
+    pub(crate) fn is_over(&self, block: BlockId) -> StripeMask {
+        let over = |stripe: &Stripe| self.spans[usize::from(stripe.0)].1 <= block;
+        self.consumes.iter().filter(over).fold(StripeMask::default(), StripeMask::with)
     }
 }

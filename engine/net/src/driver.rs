@@ -212,7 +212,7 @@ impl Driver {
         self.check_wall_clock();
         let all = self.sampling.1 == 0;
         self.sampling.1 = (self.sampling.1 + 1) % REST_SAMPLES;
-        let samples = self.sessions.sample(clock::now(), all);
+        let samples = self.sessions.sample(all);
         let rtt_of = |path| samples.iter().find(|(sampled, _)| *sampled == path).map(|(_, s)| s.rtt);
         self.neighbours.send_if_modified(|neighbours| {
             neighbours.iter_mut().for_each(|n| n.rtt = rtt_of(n.path).unwrap_or(n.rtt));

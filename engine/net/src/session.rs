@@ -11,6 +11,7 @@ use swarmcast_core::ids::{Now, PathId, PeerId};
 use swarmcast_core::node::{ConnectError, PathSample};
 use tokio::time::timeout;
 
+use crate::congestion;
 use crate::control::{self, ControlError, Outbox};
 use crate::endpoint::{ALPN, SEND_BUFFER_BYTES, SEND_CREDIT_BYTES};
 use crate::transport::TransportCounters;
@@ -20,9 +21,6 @@ pub(crate) const DIAL_MAX: Duration = Duration::from_secs(4);
 
 /// Datagrams taken from the QUIC stack at once, so that one neighbour's flood leaves others their turn.
 const READ_DATAGRAMS_MAX: usize = 64;
-
-/// Half of the time over which the smallest round trip is remembered.
-const RTT_MIN_HALF: Duration = Duration::from_secs(5);
 
 /// Why a node closes a session, as its neighbour is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +102,6 @@ pub(crate) struct Session {
     outbox: Outbox,
     /// Present while nothing is being written.
     send: Option<SendStream>,
-    rtt_min: RttMin,
     packets_lost: u64,
     /// Whether datagrams went out since the last sample.
     has_sent: bool,
@@ -123,19 +120,9 @@ impl Session {
         let received =
             stream::select(datagrams, messages(receive)).map(move |received| (path, received)).boxed();
         let send = Some(send);
-        let rtt_min = RttMin::new(now);
         let outbox = Outbox::default();
-        let session = Self {
-            peer,
-            dialed,
-            since: now,
-            connection,
-            outbox,
-            send,
-            rtt_min,
-            packets_lost: 0,
-            has_sent: false,
-        };
+        let session =
+            Self { peer, dialed, since: now, connection, outbox, send, packets_lost: 0, has_sent: false };
         (session, received)
     }
 
@@ -189,7 +176,7 @@ impl Session {
     }
 
     /// Returns what the transport measured.
-    pub(crate) fn sample(&mut self, now: Now) -> PathSample {
+    pub(crate) fn sample(&mut self) -> PathSample {
         self.has_sent = false;
         let totals = self.connection.stats();
         let paths = self.connection.paths();
@@ -200,7 +187,7 @@ impl Session {
         self.packets_lost = self.packets_lost.max(lost);
         PathSample {
             rtt: selected.rtt,
-            rtt_min: self.rtt_min.add(now, selected.rtt),
+            rtt_low: selected.bandwidth_estimate.map_or(selected.rtt, congestion::rtt_low),
             packets_sent: totals.sent_packets,
             packets_lost: self.packets_lost,
             bytes_queued: (SEND_BUFFER_BYTES - self.connection.datagram_send_buffer_space()) as u64,
@@ -268,43 +255,4 @@ fn messages(receive: RecvStream) -> impl stream::Stream<Item = Received> + Send 
             Err(error) => Some((Received::Ended(Some(error)), None)),
         }
     })
-}
-
-/// The smallest round trip of the last 5 to 10 s.
-#[derive(Debug)]
-struct RttMin {
-    since: Now,
-    current: Duration,
-    previous: Duration,
-}
-
-impl RttMin {
-    fn new(now: Now) -> Self {
-        Self { since: now, current: Duration::MAX, previous: Duration::MAX }
-    }
-
-    fn add(&mut self, now: Now, rtt: Duration) -> Duration {
-        if now.since(self.since) >= RTT_MIN_HALF {
-            (self.since, self.previous, self.current) = (now, self.current, Duration::MAX);
-        }
-        self.current = self.current.min(rtt);
-        self.current.min(self.previous)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_round_trip_is_forgotten_after_ten_seconds() {
-        let at = |s: u64| Now(s * 1_000_000);
-        let ms = Duration::from_millis;
-        let mut min = RttMin::new(at(0));
-        assert_eq!(min.add(at(1), ms(2)), ms(2));
-        assert_eq!(min.add(at(6), ms(9)), ms(2));
-        assert_eq!(min.add(at(10), ms(8)), ms(2));
-        assert_eq!(min.add(at(11), ms(30)), ms(8));
-        assert_eq!(min.add(at(17), ms(40)), ms(30));
-    }
 }

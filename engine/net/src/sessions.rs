@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt};
 use iroh::Endpoint;
 use iroh::endpoint::{Incoming, SendStream};
-use swarmcast_core::ids::{Now, PathId, PeerId};
+use swarmcast_core::ids::{PathId, PeerId};
 use swarmcast_core::node::{ConnectError, PathSample};
 
 use crate::clock;
@@ -141,9 +141,9 @@ impl Sessions {
     }
 
     /// Returns what the transport measured: on `all` sessions, or on those that sent since they were sampled last.
-    pub(crate) fn sample(&mut self, now: Now, all: bool) -> Vec<(PathId, PathSample)> {
+    pub(crate) fn sample(&mut self, all: bool) -> Vec<(PathId, PathSample)> {
         let due = self.open.iter_mut().filter(|(_, session)| all || session.has_sent());
-        due.map(|(path, session)| (*path, session.sample(now))).collect()
+        due.map(|(path, session)| (*path, session.sample())).collect()
     }
 
     /// Returns what all sessions ever sent and received.

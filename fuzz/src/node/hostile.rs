@@ -45,8 +45,8 @@ impl World {
                 };
                 Control::Subscribe { tag, stripes, from, patience_ms: feed.number() as u32 }
             }
-            2 => Control::Unsubscribe { tag, stripes },
-            3 => Control::Choke { tag, stripes },
+            2 => Control::Unsubscribe { tag, stripes, from: BlockId(feed.number()) },
+            3 => Control::Choke { tag, stripes, from: BlockId(feed.number()) },
             4 => Control::Finished { tag },
             5 => Control::Peers(vec![(PeerId([feed.u8(); 32]), ([127, 0, 0, 1], feed.u16()).into())]),
             6 if !self.offers.is_empty() => {

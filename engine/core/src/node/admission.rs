@@ -1,39 +1,43 @@
 //! Admission: to whom this node pushes which stripes.
 
+use std::time::Duration;
+
 use super::Node;
-use crate::ids::{PathId, STRIPES, StreamTag, Stripe};
+use crate::ids::{BlockId, PathId, STRIPES, StreamTag, Stripe};
 use crate::session::Session;
 use crate::wire::{Control, StripeMask};
 
 /// Stripes a neighbour must have more than another before one is taken from it for the other's sake.
 const FAIRNESS: u32 = 2;
+/// Time that a neighbour has to find another supplier, beside two round trips.
+pub(super) const NOTICE: Duration = Duration::from_millis(200);
 /// Pushes of one stripe by who relays it, over what they are on average.
 const BRANCHING: usize = 4;
 
 impl Node {
     /// Gives a neighbour a push of a stripe, if need be at the cost of one that has more than its share.
-    pub(super) fn admit(&mut self, path: PathId, tag: StreamTag, stripe: Stripe) -> bool {
+    pub(super) fn admit(&mut self, path: PathId, tag: StreamTag, stripe: Stripe, from: BlockId) -> bool {
         let consumers = |session: &&Session| {
             let remote = session.streams.get(&tag);
-            remote.is_some_and(|remote| remote.consumes.has(stripe) && !remote.unicast)
+            remote.is_some_and(|remote| remote.stays().has(stripe) && !remote.unicast)
         };
         let taken: Vec<_> = self.sessions.values().filter(consumers).map(|session| session.path).collect();
         let share = |path: &PathId| {
-            self.sessions.get(path).and_then(|s| s.streams.get(&tag)).map_or(0, |r| r.consumes.len())
+            self.sessions.get(path).and_then(|s| s.streams.get(&tag)).map_or(0, |r| r.stays().len())
         };
+        // Who has a supplier up to there can find another one.
+        let urgent = self.streams.get(&tag).is_some_and(|stream| from <= stream.window.end());
         let own = share(&path);
         let room = taken.len() < self.stripe_places(tag) && self.pushes(tag) < self.pushes_max();
         if !taken.contains(&path) && !room {
             let Some(richest) = taken.iter().copied().max_by_key(share) else { return false };
-            if share(&richest) < own + FAIRNESS {
+            if !urgent || share(&richest) < own + FAIRNESS {
                 return false;
             }
-            let only = StripeMask::default().with(stripe);
-            self.stop_pushing(richest, tag, only);
-            self.send_control(richest, &Control::Choke { tag, stripes: only });
+            self.end_pushing(richest, tag, StripeMask::default().with(stripe));
         }
         let Some(remote) = self.remote_mut(path, tag) else { return false };
-        remote.consumes = remote.consumes.with(stripe);
+        remote.push_from(stripe, from);
         true
     }
 
@@ -52,7 +56,46 @@ impl Node {
     /// Counts the pushes of all stripes.
     fn pushes(&self, tag: StreamTag) -> usize {
         let remotes = self.sessions.values().filter_map(|session| session.streams.get(&tag));
-        remotes.filter(|remote| !remote.unicast).map(|remote| remote.consumes.len() as usize).sum()
+        remotes.filter(|remote| !remote.unicast).map(|remote| remote.stays().len() as usize).sum()
+    }
+
+    /// Pushes a stripe to a neighbour only until it can have found another supplier, and tells it.
+    fn end_pushing(&mut self, path: PathId, tag: StreamTag, stripes: StripeMask) {
+        let (Some(stream), Some(session)) = (self.streams.get(&tag), self.sessions.get_mut(&path)) else {
+            return;
+        };
+        let from = stream.edge().after(session.rtt() * 2 + NOTICE);
+        if let Some(remote) = session.streams.get_mut(&tag) {
+            remote.push_until(stripes, from);
+        }
+        self.send_control(path, &Control::Choke { tag, stripes, from });
+    }
+
+    /// Takes a neighbour's wish to have stripes pushed only until a block, or no longer when that is 0.
+    pub(super) fn handle_unsubscribed(
+        &mut self,
+        path: PathId,
+        tag: StreamTag,
+        stripes: StripeMask,
+        from: BlockId,
+    ) {
+        if from == BlockId(0) {
+            return self.stop_pushing(path, tag, stripes);
+        }
+        if let Some(remote) = self.remote_mut(path, tag) {
+            remote.push_until(stripes, from);
+        }
+    }
+
+    /// Forgets pushes that came to their last block.
+    pub(super) fn end_pushes(&mut self, tag: StreamTag) {
+        let Some(stream) = self.streams.get(&tag) else { return };
+        for session in self.sessions.values_mut() {
+            if let Some(remote) = session.streams.get_mut(&tag) {
+                remote.consumes = remote.consumes.without(remote.is_over(stream.window.base()));
+                remote.unicast &= !remote.consumes.is_empty();
+            }
+        }
     }
 
     pub(super) fn stop_pushing(&mut self, path: PathId, tag: StreamTag, stripes: StripeMask) {

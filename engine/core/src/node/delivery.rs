@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand_chacha::rand_core::Rng;
 
+use super::admission::NOTICE;
 use super::{Action, Node};
 use crate::health::PathCause;
 use crate::ids::{BlockId, Now, PathId, StreamTag};
@@ -76,7 +77,7 @@ impl Node {
         let Some(remote) = self.remote_mut(path, tag) else { return };
         remote.handle_subscriber(now, patience_ms, false);
         remote.unicast = true;
-        remote.consumes = StripeMask::ALL;
+        remote.push_all();
         self.catch_up(now, path, tag, StripeMask::ALL, SubscribeFrom::Block(from));
     }
 
@@ -114,14 +115,16 @@ impl Node {
         self.send_control(path, &Control::Unicast { tag, from, patience_ms });
     }
 
-    /// Goes back to the mesh: neighbours are asked for the stripes before the publisher is let go.
+    /// Goes back to the mesh: neighbours are asked for the stripes from a block on, up to which the publisher pushes.
     pub(super) fn stop_unicast(&mut self, now: Now, tag: StreamTag) {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.unicast.wanted = false;
         let Some(path) = stream.unicast.path.take() else { return };
         stream.unicast.leaving.clear();
-        stream.supply.drop_path(now, path);
-        self.send_control(path, &Control::Unsubscribe { tag, stripes: StripeMask::ALL });
+        let rtt = self.sessions.get(&path).map_or(Duration::ZERO, Session::rtt);
+        let from = stream.edge().after(rtt * 2 + NOTICE);
+        stream.supply.end(path, from);
+        self.send_control(path, &Control::Unsubscribe { tag, stripes: StripeMask::ALL, from });
         self.find_suppliers(now, tag);
     }
 
@@ -149,7 +152,7 @@ impl Node {
             return;
         };
         for (former, stripes) in std::mem::take(&mut stream.unicast.leaving) {
-            self.send_control(former, &Control::Unsubscribe { tag, stripes });
+            self.send_control(former, &Control::Unsubscribe { tag, stripes, from: BlockId(0) });
         }
     }
 }

@@ -104,19 +104,16 @@ impl Node {
                 }
                 self.handle_stripes_wanted(now, path, tag, stripes, from);
             }
-            Control::Unsubscribe { tag, stripes } => self.stop_pushing(path, tag, stripes),
+            Control::Unsubscribe { tag, stripes, from } => {
+                self.handle_unsubscribed(path, tag, stripes, from);
+            }
             Control::Park { tag } => self.park_consumer(path, tag),
             Control::Resume { tag, from } => self.resume_consumer(now, path, tag, from),
             Control::Unicast { tag, from, patience_ms } => {
                 self.handle_unicast(now, path, tag, (from, patience_ms))
             }
             Control::Busy { tag, retry_after_ms } => self.handle_busy(now, path, tag, retry_after_ms),
-            Control::Choke { tag, stripes } => {
-                if let Some(stream) = self.streams.get_mut(&tag) {
-                    stream.supply.handle_choke(now, path, stripes);
-                    stream.supply_at = if stream.supply.is_vacant() { now } else { stream.supply_at };
-                }
-            }
+            Control::Choke { tag, stripes, from } => self.handle_choke(now, path, tag, (stripes, from)),
             Control::Finished { tag } => {
                 if let Some(remote) = self.remote_mut(path, tag) {
                     remote.finished = true;
@@ -287,15 +284,18 @@ impl Node {
     ) {
         let mut refused = stripes;
         if self.streams.get(&tag).is_some_and(Stream::is_carried) {
-            self.catch_up(now, path, tag, stripes, from);
+            let first = if let SubscribeFrom::Block(block) = from { block } else { BlockId(0) };
             for stripe in stripes.iter() {
-                if self.admit(path, tag, stripe) {
+                if self.admit(path, tag, stripe, first) {
                     refused = refused.without(StripeMask::default().with(stripe));
                 }
             }
+            // A joiner that finds no place is served until it is shown at least: it found nobody better.
+            let begins = from == SubscribeFrom::RandomAccess;
+            self.catch_up(now, path, tag, if begins { stripes } else { stripes.without(refused) }, from);
         }
         if !refused.is_empty() {
-            self.send_control(path, &Control::Choke { tag, stripes: refused });
+            self.send_control(path, &Control::Choke { tag, stripes: refused, from: BlockId(0) });
         }
     }
 

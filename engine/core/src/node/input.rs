@@ -318,8 +318,9 @@ pub struct Sighting {
 pub struct PathSample {
     /// Smoothed round-trip time.
     pub rtt: Duration,
-    /// Smallest round-trip time of late.
-    pub rtt_min: Duration,
+    /// Smallest round-trip time of the last 0.1 to 0.2 s, or of the last 8 packets: a queue that does not empty adds to
+    /// it, jitter hardly does.
+    pub rtt_low: Duration,
     /// Packets sent.
     pub packets_sent: u64,
     /// Packets that the transport declared lost.

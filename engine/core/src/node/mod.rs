@@ -421,7 +421,8 @@ impl Node {
     /// Returns when [`Node::run_stream`] has something to do; `look_at_followers` was called since anything changed.
     fn stream_timeout(&self, stream: &Stream) -> Option<Now> {
         let subscriber = stream.subscriber.as_ref().filter(|subscriber| !subscriber.finished);
-        let supply = subscriber.map(|_| stream.supply_at);
+        let tells_at = stream.supply.tells_at().unwrap_or(stream.supply_at);
+        let supply = subscriber.map(|_| stream.supply_at.min(tells_at));
         let challenge =
             subscriber.filter(|subscriber| !subscriber.fresh).map(|subscriber| subscriber.challenge_at);
         let deliverable = subscriber.filter(|subscriber| subscriber.fresh).and_then(|s| s.playout.as_ref());

@@ -136,9 +136,6 @@ impl Node {
                 self.witness(now, via, tag, claimed.block, false);
             } else {
                 stream.stats.duplicate += u64::from(claimed.is_inline());
-                if stream.supply.handle_late(now, via.path, claimed.stripe) {
-                    self.unsubscribe_from(via.path, tag, claimed.stripe);
-                }
             }
             return;
         }
@@ -165,6 +162,11 @@ impl Node {
         }
         stream.clock.handle_arrival(now, claimed.closed);
         let asked = stream.note_header(now, via, &claimed, evident);
+        if !asked && !via.is_multicast() {
+            let others = self.sessions.values_mut().filter(|session| session.path != via.path);
+            let others = others.filter_map(|session| session.streams.get_mut(&tag));
+            others.for_each(|remote| remote.handle_push_elsewhere(now, claimed.block, claimed.stripe));
+        }
         if claimed.is_inline() {
             stream.count_fragment(now, bytes, Origin { multicast: via.is_multicast(), publisher, asked });
         }
@@ -231,7 +233,7 @@ impl Node {
             stream.note_progress(now, via.path, block);
         }
         let recovered = stream.recover(now, block);
-        let pushed = if asked && !via.is_multicast() { recovered } else { bit | recovered };
+        let pushed = bit | recovered;
         push_onward(&mut self.sessions, stream, now, block, pushed, Some(via.path));
         self.witness(now, via, tag, block, true);
         self.after_insert(now, via.path, tag, block, bit | recovered);
@@ -257,15 +259,20 @@ impl Node {
     /// Leaves suppliers whose stripes had to be repaired.
     fn give_up_missed(&mut self, now: Now, tag: StreamTag) {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
-        let mut left = std::mem::take(&mut stream.left);
-        for stripe in std::mem::take(&mut stream.missed) {
-            if let Some(path) = stream.supply.handle_missed(now, stripe) {
-                stream.stats.unkept += 1;
-                stream.supply_at = now;
-                left.push((path, stripe));
-            }
-        }
-        left.into_iter().for_each(|(path, stripe)| self.unsubscribe_from(path, tag, stripe));
+        let sessions = &self.sessions;
+        let holds = |path: PathId, block: BlockId| {
+            let remote = sessions.get(&path).and_then(|session| session.streams.get(&tag));
+            remote.is_some_and(|remote| remote.holds(block) != 0)
+        };
+        let missed = std::mem::take(&mut stream.missed).into_iter();
+        let over: Vec<_> = missed
+            .filter_map(|(stripe, block)| {
+                stream.supply.handle_missed(now, stripe, block, |path| holds(path, block))
+            })
+            .collect();
+        stream.stats.unkept += over.len() as u64;
+        stream.supply_at = if over.is_empty() { stream.supply_at } else { now };
+        over.into_iter().for_each(|handover| self.undo(tag, handover));
     }
 
     pub(super) fn handle_beacon(&mut self, now: Now, via: Via, tag: StreamTag, datagram: Bytes) {
@@ -362,12 +369,11 @@ impl Stream {
         if via.is_multicast() {
             self.reception.handle_parts(now, header.block, word);
         } else if !asked {
-            let former = self.supply.handle_push(now, via.path, header.stripe);
-            self.left.extend(former.map(|former| (former, header.stripe)));
+            self.supply.handle_push(now, via.path, header.stripe, header.block);
             let lag = evident.map_or_else(Default::default, |evident| now.since(evident));
             self.pulls.note_lag(header.stripe, lag);
         } else if !self.parked && self.supply.supplier(header.stripe).is_some_and(|path| path != via.path) {
-            self.missed.push(header.stripe);
+            self.missed.push((header.stripe, header.block));
         }
         asked
     }

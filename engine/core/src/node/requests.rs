@@ -21,7 +21,7 @@ impl Node {
         let Some(session) = self.sessions.get_mut(&path) else { return };
         let publisher = session.peer == stream.publisher();
         let remote = session.streams.or_insert_with(tag, || Remote::new(now));
-        remote.handle_have(map, newest_max);
+        remote.handle_have(now, map, newest_max);
         if publisher {
             remote.depths = [0; crate::ids::STRIPES as usize];
         }

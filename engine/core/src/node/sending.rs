@@ -46,7 +46,7 @@ pub(super) fn push_onward(
     for session in sessions.values_mut().filter(|session| Some(session.path) != from) {
         let Some(remote) = session.streams.get(&stream.tag()) else { continue };
         let lacks = word & (header.data_word() | Want::HEADER) & !remote.holds(block);
-        if remote.takes(header.stripe) && lacks != 0 {
+        if remote.takes(header.stripe, block) && lacks != 0 {
             let parcel = parcel(stream, now, block, lacks, remote.patience(now));
             session.outbox.push(parcel, header.priority);
         }
@@ -80,6 +80,7 @@ pub(super) fn offerers(sessions: &Few<PathId, Session>, tag: StreamTag) -> Vec<O
         Some(Offerer {
             path: session.path,
             depths: remote.depths,
+            leads: remote.leads,
             consumes: remote.consumes,
             rtt: session.rtt(),
             failures: remote.failures / 4,
@@ -149,6 +150,8 @@ impl Node {
             return;
         }
         stream.have_at = None;
+        self.end_pushes(tag);
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
         let offerers = offerers(&self.sessions, tag);
         let mut map = HaveMap::default();
         map.depths = if stream.source.is_some() { map.depths } else { stream.supply.depths(&offerers) };

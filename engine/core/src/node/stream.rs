@@ -144,9 +144,7 @@ pub(super) struct Stream {
     /// The run of older blocks that a supplier sends to a joiner.
     pub(super) catch_up: Option<CatchUp>,
     /// Stripes of blocks that had to be pulled whole and whose suppliers are to be judged.
-    pub(super) missed: Vec<Stripe>,
-    /// Suppliers whose place another one has taken, and that have yet to be told.
-    pub(super) left: Vec<(PathId, Stripe)>,
+    pub(super) missed: Vec<(Stripe, BlockId)>,
     /// When the next have-map is due; `None` until that is looked up again.
     pub(super) have_at: Option<Option<Now>>,
     /// When missing parts are looked through again.
@@ -193,7 +191,6 @@ impl Stream {
             newest_via: None,
             catch_up: None,
             missed: Vec::new(),
-            left: Vec::new(),
             have_at: None,
             pull_at: None,
             challenges: BTreeMap::new(),
@@ -236,6 +233,13 @@ impl Stream {
         BlockId(last.beacon.blocks.saturating_add(since.as_millis() as u64 * AHEAD_BLOCKS / 1000))
     }
 
+    /// Returns the edge of what is known of the stream.
+    pub(super) fn edge(&self) -> Edge {
+        let beacon = self.last_beacon.as_ref().map(|last| &last.beacon);
+        let rate = beacon.map_or(0.0, |beacon| beacon.blocks as f64 / beacon.at.as_secs_f64().max(1.0));
+        Edge { end: self.window.end(), rate }
+    }
+
     /// Returns whether a beacon tells another state than the newest one.
     pub(super) fn state_changed(&self, beacon: &Beacon) -> bool {
         self.last_beacon.as_ref().is_none_or(|last| last.beacon.state != beacon.state)
@@ -263,6 +267,20 @@ impl Stream {
         let newest = newest.map_or(MediaTime::default(), |header| header.header().media_time);
         let last = self.playout().map_or(newest, Playout::last_media);
         Duration::from_micros(newest.0.saturating_sub(last.0).max(0) as u64)
+    }
+}
+
+/// The first block that nothing is known of, and how many are made a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Edge {
+    end: BlockId,
+    rate: f64,
+}
+
+impl Edge {
+    /// Returns the first block that nothing is known of when so much time has passed.
+    pub(super) fn after(self, time: Duration) -> BlockId {
+        BlockId(self.end.0.saturating_add((time.as_secs_f64() * self.rate).ceil() as u64 + 1))
     }
 }
 

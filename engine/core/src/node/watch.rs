@@ -9,8 +9,9 @@ use super::sending::offerers;
 use super::stream::{CatchUp, Stream};
 use super::{Event, Node, Subscription};
 use crate::health::{CloseCause, Monitor};
-use crate::ids::{BlockId, Epoch, Now, PathId, StreamHandle, StreamKey, StreamTag, Stripe};
+use crate::ids::{BlockId, Epoch, Now, PathId, StreamHandle, StreamKey, StreamTag};
 use crate::playout::{Delivery, Playout, View};
+use crate::schedule::Handover;
 use crate::session::Session;
 use crate::wire::{Control, StripeMask, SubscribeFrom};
 
@@ -22,6 +23,8 @@ const RETIRED_MAX: usize = 64;
 const SUPPLY_PERIOD: Duration = Duration::from_millis(100);
 /// How often a better supplier is looked for, and a quarter of a second at random.
 const IMPROVE_PERIOD: Duration = Duration::from_millis(300);
+/// Time beside a round trip in which a supplier is told from which block on it is not needed.
+const TELLING: Duration = Duration::from_millis(20);
 /// How often a challenge is repeated.
 const CHALLENGE_PERIOD: Duration = Duration::from_millis(300);
 /// How long a second publisher of the same name is waited for, when one was seen.
@@ -177,7 +180,10 @@ impl Node {
         let supplying: Vec<_> =
             self.sessions.keys().copied().filter(|p| !stream.supply.supplied_by(*p).is_empty()).collect();
         for path in supplying {
-            self.send_control(path, &Control::Unsubscribe { tag, stripes: StripeMask::ALL });
+            self.send_control(
+                path,
+                &Control::Unsubscribe { tag, stripes: StripeMask::ALL, from: BlockId(0) },
+            );
         }
         for session in self.sessions.values_mut() {
             session.outbox.forget_stream(tag);
@@ -337,11 +343,11 @@ impl Node {
             return;
         };
         let patience_ms = u32::try_from(subscriber.delay.as_millis()).unwrap_or(u32::MAX);
-        let asked = stream.supply.assign(now, &offerers);
-        for (path, stripes) in asked {
+        let asked = stream.supply.assign(now, stream.window.end(), &offerers);
+        for ((path, from), stripes) in asked {
             let Some(stream) = self.streams.get_mut(&tag) else { return };
             let from = if stream.started || stream.catch_up.is_some() {
-                SubscribeFrom::Block(stream.window.end())
+                SubscribeFrom::Block(from.unwrap_or(stream.window.end()))
             } else {
                 stream.catch_up = Some(CatchUp { path, until: None, front: BlockId(0), last: now });
                 SubscribeFrom::RandomAccess
@@ -365,19 +371,57 @@ impl Node {
             return;
         }
         let patience_ms = u32::try_from(subscriber.delay.as_millis()).unwrap_or(u32::MAX);
-        let left = stream.supply.expire(now);
-        let asked = stream.supply.improve(now, &offerers);
-        let from = SubscribeFrom::Block(stream.window.end());
-        left.into_iter().for_each(|(path, stripe)| self.unsubscribe_from(path, tag, stripe));
-        if let Some((path, stripe)) = asked {
-            let stripes = StripeMask::default().with(stripe);
-            self.send_control(path, &Control::Subscribe { tag, stripes, from, patience_ms });
+        let over = stream.supply.expire(now);
+        let edge = stream.edge();
+        let improve = || stream.supply.improve(now, &offerers, |rtt| edge.after(rtt + TELLING));
+        let handovers: Vec<_> = std::iter::from_fn(improve).collect();
+        over.into_iter().for_each(|handover| self.undo(tag, handover));
+        for Handover { stripe, heir, from, .. } in handovers {
+            let (stripes, from) = (StripeMask::default().with(stripe), SubscribeFrom::Block(from));
+            self.send_control(heir, &Control::Subscribe { tag, stripes, from, patience_ms });
         }
     }
 
-    pub(super) fn unsubscribe_from(&mut self, path: PathId, tag: StreamTag, stripe: Stripe) {
+    /// Tells suppliers whose places others took from which block on they are not needed.
+    fn tell_suppliers(&mut self, now: Now, tag: StreamTag) {
+        while let Some(handover) = self.streams.get_mut(&tag).and_then(|s| s.supply.poll_telling(now)) {
+            let Handover { stripe, former, from, .. } = handover;
+            let stripes = StripeMask::default().with(stripe);
+            self.send_control(former, &Control::Unsubscribe { tag, stripes, from });
+        }
+    }
+
+    /// Leaves who was to take a supplier's place, and asks that to go on.
+    pub(super) fn undo(&mut self, tag: StreamTag, handover: Handover) {
+        let Handover { stripe, heir, .. } = handover;
         let stripes = StripeMask::default().with(stripe);
-        self.send_control(path, &Control::Unsubscribe { tag, stripes });
+        self.send_control(heir, &Control::Unsubscribe { tag, stripes, from: BlockId(0) });
+        self.go_on(tag, handover);
+    }
+
+    /// Asks a supplier to go on after all.
+    fn go_on(&mut self, tag: StreamTag, Handover { stripe, heir, former, from }: Handover) {
+        let subscriber = self.streams.get(&tag).and_then(|stream| stream.subscriber.as_ref());
+        let Some(subscriber) = subscriber.filter(|_| heir != former) else { return };
+        let patience_ms = u32::try_from(subscriber.delay.as_millis()).unwrap_or(u32::MAX);
+        let (stripes, from) = (StripeMask::default().with(stripe), SubscribeFrom::Block(from));
+        self.send_control(former, &Control::Subscribe { tag, stripes, from, patience_ms });
+    }
+
+    /// Takes a neighbour's word that it does not push stripes, or only until a block.
+    pub(super) fn handle_choke(
+        &mut self,
+        now: Now,
+        path: PathId,
+        tag: StreamTag,
+        (stripes, from): (StripeMask, BlockId),
+    ) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        // Who speaks of what nobody can know of yet is not waited for.
+        let from = if from <= stream.newest_max(now) { from } else { BlockId(0) };
+        let back = stream.supply.handle_choke(now, path, stripes, from);
+        stream.supply_at = if stream.supply.seeks() { now } else { stream.supply_at };
+        back.into_iter().for_each(|handover| self.go_on(tag, handover));
     }
 
     /// Runs what is due for one stream.
@@ -389,11 +433,12 @@ impl Node {
         let challenge_due = stream.subscriber.as_ref().is_some_and(|s| !s.fresh && s.challenge_at <= now);
         if challenge_due {
             self.challenge(now, tag);
-        } else if supply_due && stream.supply.is_vacant() {
+        } else if supply_due && stream.supply.seeks() {
             self.find_suppliers(now, tag);
         } else if supply_due {
             self.improve_supply(now, tag);
         }
+        self.tell_suppliers(now, tag);
         if pull_due {
             self.pull(now, tag);
         }

@@ -18,4 +18,4 @@ pub(crate) use pace::Pace;
 pub(crate) use parity_rate::ParityRate;
 pub(crate) use pull::{PullSource, Pulls};
 pub(crate) use reception::Reception;
-pub(crate) use supply::{Offerer, Supply};
+pub(crate) use supply::{Handover, Lead, Offerer, Supply};

@@ -18,7 +18,8 @@ const CEILING: f64 = 250e6;
 const FLOOR: f64 = 25e3;
 /// Share of the stream's rate below which delay alone does not push.
 const SHARE: f64 = 0.62;
-/// Queueing delay that is somebody's standing queue rather than jitter.
+/// Delay of the fastest packets of late that is somebody's standing queue: the fastest ones meet no jitter (CoDel, RFC
+/// 8289 section 3.2).
 const DELAY_MAX: Duration = Duration::from_millis(30);
 /// Share of packets lost over about a second that tells a path is overrun, even without delay: radio at its worst loses
 /// a fifth at random.
@@ -77,8 +78,7 @@ impl Pace {
         }
         self.refill(now);
         self.decided_at = now;
-        let nearest = if sample.rtt_min.is_zero() { sample.rtt } else { sample.rtt_min };
-        self.rtt_floor = self.rtt_floor.min(nearest);
+        self.rtt_floor = self.rtt_floor.min(sample.rtt_low);
         let sent = sample.packets_sent.saturating_sub(self.before.packets_sent);
         let lost = sample.packets_lost.saturating_sub(self.before.packets_lost);
         self.before = sample;
@@ -91,7 +91,7 @@ impl Pace {
             self.rate = (self.rate * 0.8).max((floor / 2.0).min(self.rate));
             self.depth = self.rate * BURST_TIME;
             self.growth = GROWTH;
-        } else if sample.rtt > self.rtt_floor + DELAY_MAX {
+        } else if sample.rtt_low > self.rtt_floor + DELAY_MAX {
             let factor = if self.growth > GROWTH { 0.5 } else { 0.85 };
             // Below its share, which it may be before the stream's rate is known, it rises beside the other flow.
             self.rate = (self.rate * factor).max(floor.min(self.rate * GROWTH));
@@ -131,5 +131,33 @@ impl Pace {
         let earned = now.since(self.filled_at).as_secs_f64() * self.rate;
         self.filled_at = now;
         self.tokens = (self.tokens + earned).min(self.depth.max(self.rate * BURST_TIME).max(3000.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rate after 10 s of a stream of 1 MB/s whose fastest and average packets take so long, milliseconds.
+    fn rate(low: u64, average: u64) -> f64 {
+        let ms = Duration::from_millis;
+        let mut pace = Pace::new(Now(0));
+        let near = PathSample { rtt: ms(1), rtt_low: ms(1), ..PathSample::default() };
+        pace.handle_sample(Now(50_000), near, 1e6);
+        for tick in 2..200 {
+            let now = Now(tick * 50_000);
+            let all = pace.allowance(now);
+            pace.spend(all);
+            pace.allowance(now);
+            let sample = PathSample { rtt: ms(average), rtt_low: ms(low), ..near };
+            pace.handle_sample(now, sample, 1e6);
+        }
+        pace.rate()
+    }
+
+    #[test]
+    fn a_standing_queue_takes_the_rate_to_its_share_and_jitter_does_not() {
+        assert!((rate(50, 60) / 1e6 - SHARE).abs() < 0.01, "{}", rate(50, 60));
+        assert!(rate(10, 60) >= CEILING, "{}", rate(10, 60));
     }
 }

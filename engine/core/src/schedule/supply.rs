@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ids::{Now, PathId, STRIPES, Stripe};
+use crate::ids::{BlockId, Now, PathId, STRIPES, Stripe};
 use crate::wire::{HaveMap, StripeMask};
 
 /// Time after which a neighbour that refused a stripe is asked again, doubled with each refusal.
@@ -17,12 +17,18 @@ const MISSED_MAX: u32 = 2;
 /// Time for which only neighbours that were no deeper are asked, so that nobody is fed by who he feeds.
 const DEPTH_MEMORY: Duration = Duration::from_millis(300);
 
-/// Time that a hop costs beside its path: a have-map's word of it, a queue, a scheduler.
-const HOP: Duration = Duration::from_millis(25);
 /// Time by which a stripe must come sooner from another neighbour to be taken from its supplier.
 const GAIN_MIN: Duration = Duration::from_millis(6);
-/// Time in which a neighbour that was asked in a supplier's place has to push.
-const HEIR_MAX: Duration = Duration::from_secs(2);
+/// Age past which a proof that it would says nothing.
+const LEAD_MEMORY: Duration = Duration::from_secs(4);
+/// Time in which a neighbour that was asked in a supplier's place has to push, behind the time it is expected to take.
+const HEIR_MAX: Duration = Duration::from_secs(8);
+/// Time beside a round trip in which it refuses, if it does.
+const ANSWER: Duration = Duration::from_millis(20);
+/// Time after which a better supplier of a stripe is looked for again, doubled each time: at first the trees are deep,
+/// later everybody is about as near as can be.
+const IMPROVED_MIN: Duration = Duration::from_millis(500);
+const IMPROVED_MAX: Duration = Duration::from_secs(32);
 
 /// A neighbour that carries the stream.
 #[derive(Clone, Copy, Debug)]
@@ -30,26 +36,102 @@ pub(crate) struct Offerer {
     pub(crate) path: PathId,
     /// Hops to the publisher by stripe, as its newest have-map says.
     pub(crate) depths: [u8; STRIPES as usize],
+    /// By how much its have-maps were ahead of the suppliers, by stripe.
+    pub(crate) leads: [Lead; STRIPES as usize],
     /// Stripes that this node pushes to it.
     pub(crate) consumes: StripeMask,
     pub(crate) rtt: Duration,
     pub(crate) failures: u32,
 }
 
+/// The longest time of late by which a neighbour told of a block before its supplier pushed it. Its own push would have
+/// come no later than its word: so much is proven to be won by asking it, and that it is not fed from here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lead {
+    by: Duration,
+    at: Now,
+}
+
+impl Lead {
+    /// Takes one more.
+    pub(crate) fn note(&mut self, now: Now, by: Duration) {
+        if by >= self.by || now.since(self.at) > LEAD_MEMORY {
+            (self.by, self.at) = (by, now);
+        }
+    }
+
+    /// Returns it, unless it is old or was before a supplier took its place.
+    fn over(self, supplier: Supplier, now: Now) -> Duration {
+        if self.at > supplier.since && now.since(self.at) <= LEAD_MEMORY { self.by } else { Duration::ZERO }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Supplier {
     path: PathId,
+    since: Now,
     last: Now,
     missed: u32,
+}
+
+impl Supplier {
+    fn new(now: Now, path: PathId) -> Self {
+        Self { path, since: now, last: now, missed: 0 }
+    }
+
+    /// Takes note that one of its blocks had to be pulled whole, which it `holds` or not; returns whether it is given
+    /// up for that. One that does not waits for its own supplier: to leave it would break a whole tree where one branch
+    /// is mended.
+    fn miss(&mut self, now: Now, holds: bool) -> bool {
+        self.missed += 1;
+        let (most, silence) =
+            if holds { (MISSED_MAX, SILENCE_MAX) } else { (MISSED_MAX * 4, SILENCE_MAX * 8) };
+        self.missed >= most && now.since(self.last) > silence
+    }
+}
+
+/// Who pushes in a supplier's place from a block on.
+#[derive(Clone, Copy, Debug)]
+struct Heir {
+    supplier: Supplier,
+    from: BlockId,
+    /// Block from which on it does not push, as it said.
+    until: Option<BlockId>,
+    /// When the supplier is told to stop there, unless a refusal comes first; `None` when it said so itself.
+    tell_at: Option<Now>,
+    /// Whether it knows.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
     supplier: Option<Supplier>,
-    /// Who was asked in its place and has not pushed yet.
-    heir: Option<Supplier>,
+    /// Block from which on the supplier does not push, as it said.
+    until: Option<BlockId>,
+    heir: Option<Heir>,
+    /// Hops to the publisher. A guest of the publisher keeps those that it had in the mesh, where it goes back to, so
+    /// that it is fed there by nobody who is fed by it.
     depth: u8,
+    is_guest: bool,
     vacant_since: Now,
+    /// When a better supplier is looked for again, and how long to wait after that.
+    improved_at: Now,
+    wait: Duration,
+}
+
+impl Place {
+    fn seeks(&self) -> bool {
+        self.heir.is_none() && (self.supplier.is_none() || self.until.is_some())
+    }
+}
+
+/// A change of suppliers at a block: to be asked of the one, and told to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Handover {
+    pub(crate) stripe: Stripe,
+    pub(crate) heir: PathId,
+    pub(crate) former: PathId,
+    pub(crate) from: BlockId,
 }
 
 /// The suppliers of one stream.
@@ -61,22 +143,48 @@ pub(crate) struct Supply {
 
 impl Supply {
     pub(crate) fn new(now: Now) -> Self {
-        let place = Place { supplier: None, heir: None, depth: HaveMap::NO_DEPTH, vacant_since: now };
+        let place = Place {
+            supplier: None,
+            until: None,
+            heir: None,
+            depth: HaveMap::NO_DEPTH,
+            is_guest: false,
+            vacant_since: now,
+            improved_at: now,
+            wait: IMPROVED_MIN,
+        };
         Self { places: [place; STRIPES as usize], refused: BTreeMap::new() }
     }
 
-    /// Finds suppliers for the stripes that have none: the nearest to the publisher, then who supplies least already.
-    pub(crate) fn assign(&mut self, now: Now, offerers: &[Offerer]) -> BTreeMap<PathId, StripeMask> {
-        let mut asked = BTreeMap::<PathId, StripeMask>::new();
+    /// Finds suppliers for the stripes that have none, or will have none from a block on: the nearest to the publisher,
+    /// then who supplies least already. `end` is the first block that nothing is known of. Returns who is asked for
+    /// what, and from which block on when that is not the next.
+    pub(crate) fn assign(
+        &mut self,
+        now: Now,
+        end: BlockId,
+        offerers: &[Offerer],
+    ) -> BTreeMap<(PathId, Option<BlockId>), StripeMask> {
+        let mut asked = BTreeMap::<_, StripeMask>::new();
         for stripe in StripeMask::ALL.iter() {
-            let place = self.places[usize::from(stripe.0)];
-            if place.supplier.is_some() {
+            let place = &mut self.places[usize::from(stripe.0)];
+            if place.heir.is_none() && place.until.is_some_and(|until| until <= end) {
+                (place.supplier, place.until, place.vacant_since) = (None, None, now);
+            }
+            let place = *place;
+            if !place.seeks() {
                 continue;
             }
-            let wary = place.depth < HaveMap::NO_DEPTH && now.since(place.vacant_since) < DEPTH_MEMORY;
+            let wary = place.depth < HaveMap::NO_DEPTH
+                && (place.supplier.is_some() || now.since(place.vacant_since) < DEPTH_MEMORY);
             let depth_max = if wary { place.depth } else { HaveMap::NO_DEPTH - 2 };
+            let ahead = |offerer: &Offerer| {
+                let lead = offerer.leads[usize::from(stripe.0)];
+                place.supplier.is_some_and(|supplier| lead.over(supplier, now) > Duration::ZERO)
+            };
             let fit = |offerer: &&Offerer| {
-                offerer.depths[usize::from(stripe.0)] <= depth_max
+                (offerer.depths[usize::from(stripe.0)] <= depth_max || ahead(offerer))
+                    && place.supplier.is_none_or(|supplier| supplier.path != offerer.path)
                     && !offerer.consumes.has(stripe)
                     && !self.is_refused(now, offerer.path, stripe)
             };
@@ -85,26 +193,37 @@ impl Supply {
                 (offerer.failures, depth, self.supplied_by(offerer.path).len(), offerer.rtt, offerer.path)
             };
             if let Some(best) = offerers.iter().filter(fit).min_by_key(rank) {
-                let supplier = Supplier { path: best.path, last: now, missed: 0 };
-                self.places[usize::from(stripe.0)].supplier = Some(supplier);
-                let mask = asked.entry(best.path).or_default();
+                let supplier = Supplier::new(now, best.path);
+                let place = &mut self.places[usize::from(stripe.0)];
+                match place.until {
+                    Some(from) => {
+                        place.heir = Some(Heir { supplier, from, until: None, tell_at: None, told: true })
+                    }
+                    None => (place.supplier, place.is_guest) = (Some(supplier), false),
+                }
+                let mask = asked.entry((best.path, place.until)).or_default();
                 *mask = mask.with(stripe);
             }
         }
         asked
     }
 
-    /// Looks for a neighbour that would bring a stripe sooner than its supplier does, and takes it for asked. It is no
-    /// deeper than the supplier, so it is not fed by this node.
-    pub(crate) fn improve(&mut self, now: Now, offerers: &[Offerer]) -> Option<(PathId, Stripe)> {
+    /// Looks for a neighbour that is proven to bring a stripe sooner than its supplier does, and takes it for asked. It
+    /// is no deeper than the supplier, so that the trees stay flat. The supplier is told when the other one has had a
+    /// round trip to refuse; `after` returns the first block that it has yet to push in such a time.
+    pub(crate) fn improve(
+        &mut self,
+        now: Now,
+        offerers: &[Offerer],
+        after: impl Fn(Duration) -> BlockId,
+    ) -> Option<Handover> {
         let mut best = None;
         for stripe in StripeMask::ALL.iter() {
             let at = usize::from(stripe.0);
-            let Place { supplier: Some(supplier), heir: None, .. } = self.places[at] else { continue };
-            let Some(current) = offerers.iter().find(|offerer| offerer.path == supplier.path) else {
-                continue;
-            };
-            let cost = |offerer: &Offerer| HOP * u32::from(offerer.depths[at]) + offerer.rtt / 2;
+            let place = self.places[at];
+            let Place { supplier: Some(supplier), heir: None, until: None, .. } = place else { continue };
+            let current = offerers.iter().find(|offerer| offerer.path == supplier.path);
+            let Some(current) = current.filter(|_| place.improved_at <= now) else { continue };
             let fit = |offerer: &&Offerer| {
                 offerer.path != current.path
                     && offerer.depths[at] <= current.depths[at]
@@ -112,103 +231,181 @@ impl Supply {
                     && !offerer.consumes.has(stripe)
                     && !self.is_refused(now, offerer.path, stripe)
             };
-            let gain = |offerer: &Offerer| cost(current).saturating_sub(cost(offerer));
-            let other =
-                offerers.iter().filter(fit).map(|offerer| (gain(offerer), offerer.path, stripe)).max();
+            let gain = |offerer: &Offerer| offerer.leads[at].over(supplier, now);
+            let others = offerers.iter().filter(fit);
+            let other = others.map(|o| (gain(o), o.path, stripe, (o.rtt, current.rtt))).max();
             best = best.max(other.filter(|(gain, ..)| *gain > GAIN_MIN));
         }
-        let (_, path, stripe) = best?;
-        self.places[usize::from(stripe.0)].heir = Some(Supplier { path, last: now, missed: 0 });
-        Some((path, stripe))
+        let (_, heir, stripe, (rtt, former_rtt)) = best?;
+        let from = after(rtt + ANSWER + former_rtt);
+        let place = &mut self.places[usize::from(stripe.0)];
+        place.improved_at = now.after(place.wait);
+        place.wait = (place.wait * 2).min(IMPROVED_MAX);
+        let supplier = Supplier::new(now.after(rtt + ANSWER + former_rtt), heir);
+        place.heir =
+            Some(Heir { supplier, from, until: None, tell_at: Some(now.after(rtt + ANSWER)), told: false });
+        let former = place.supplier?.path;
+        Some(Handover { stripe, heir, former, from })
+    }
+
+    /// Returns a supplier that is to be told from which block on it is not needed.
+    pub(crate) fn poll_telling(&mut self, now: Now) -> Option<Handover> {
+        for stripe in StripeMask::ALL.iter() {
+            let place = &mut self.places[usize::from(stripe.0)];
+            let (Some(supplier), Some(heir)) = (place.supplier, &mut place.heir) else { continue };
+            if !heir.told && heir.tell_at.is_some_and(|at| at <= now) {
+                heir.told = true;
+                let (former, from) = (supplier.path, heir.from);
+                return Some(Handover { stripe, heir: heir.supplier.path, former, from });
+            }
+        }
+        None
+    }
+
+    /// Returns when the next supplier is to be told.
+    pub(crate) fn tells_at(&self) -> Option<Now> {
+        let heirs = self.places.iter().filter_map(|place| place.heir);
+        heirs.filter(|heir| !heir.told).filter_map(|heir| heir.tell_at).min()
     }
 
     /// Gives up who was asked in a supplier's place and does not push.
-    pub(crate) fn expire(&mut self, now: Now) -> Vec<(PathId, Stripe)> {
-        let late = |heir: &Supplier| now.since(heir.last) > HEIR_MAX;
+    pub(crate) fn expire(&mut self, now: Now) -> Vec<Handover> {
         let mut left = Vec::new();
         for stripe in StripeMask::ALL.iter() {
-            if let Some(heir) = self.places[usize::from(stripe.0)].heir.filter(late) {
-                self.handle_choke(now, heir.path, StripeMask::default().with(stripe));
-                left.push((heir.path, stripe));
-            }
+            let heir = self.places[usize::from(stripe.0)].heir;
+            let late = heir.filter(|heir| now.since(heir.supplier.last) > HEIR_MAX);
+            left.extend(late.and_then(|heir| self.refuse_heir(now, stripe, heir.supplier.path)));
         }
         self.refused.retain(|_, (until, _)| now < until.after(REFUSAL_MAX));
         left
-    }
-
-    /// Takes note that a neighbour pushed what was there already. Returns whether it is given up: asked in a supplier's
-    /// place, it lost the race.
-    pub(crate) fn handle_late(&mut self, now: Now, path: PathId, stripe: Stripe) -> bool {
-        let place = &mut self.places[usize::from(stripe.0)];
-        let lost = place.heir.take_if(|heir| heir.path == path).is_some();
-        if lost {
-            self.refused.insert((path, stripe.0), (now.after(REFUSAL_MAX), REFUSAL_MAX));
-        }
-        lost
     }
 
     fn is_refused(&self, now: Now, path: PathId, stripe: Stripe) -> bool {
         self.refused.get(&(path, stripe.0)).is_some_and(|(until, _)| *until > now)
     }
 
-    /// Takes note of a refusal.
-    pub(crate) fn handle_choke(&mut self, now: Now, path: PathId, stripes: StripeMask) {
+    /// Takes note of a refusal, or of the block from which on a supplier pushes no longer. Returns who is to be asked
+    /// again, since who was to take their place does not.
+    pub(crate) fn handle_choke(
+        &mut self,
+        now: Now,
+        path: PathId,
+        stripes: StripeMask,
+        from: BlockId,
+    ) -> Vec<Handover> {
+        let mut back = Vec::new();
         for stripe in stripes.iter() {
-            let before = self.refused.get(&(path, stripe.0)).map_or(REFUSAL / 2, |(_, wait)| *wait);
-            let wait = (before * 2).min(REFUSAL_MAX);
-            self.refused.insert((path, stripe.0), (now.after(wait), wait));
-            self.vacate(now, stripe, path);
+            let place = &mut self.places[usize::from(stripe.0)];
+            let heir = place.heir.as_mut().filter(|heir| heir.supplier.path == path);
+            if let Some(heir) = heir.filter(|heir| heir.from < from) {
+                heir.until = Some(from);
+            } else if place.heir.is_some_and(|heir| heir.supplier.path == path) {
+                back.extend(self.refuse_heir(now, stripe, path).filter(|handover| handover.former != path));
+            } else if from > BlockId(0) {
+                let supplies = place.supplier.is_some_and(|supplier| supplier.path == path);
+                place.until = place.until.or(Some(from).filter(|_| supplies));
+                self.note_refusal(now, stripe, path);
+            } else {
+                self.note_refusal(now, stripe, path);
+                self.vacate(now, stripe, path);
+            }
         }
+        back
     }
 
-    /// Takes note of a push. Returns the former supplier when it was the first of its heir.
-    pub(crate) fn handle_push(&mut self, now: Now, path: PathId, stripe: Stripe) -> Option<PathId> {
+    fn note_refusal(&mut self, now: Now, stripe: Stripe, path: PathId) {
+        let before = self.refused.get(&(path, stripe.0)).map_or(REFUSAL / 2, |(_, wait)| *wait);
+        let wait = (before * 2).min(REFUSAL_MAX);
+        self.refused.insert((path, stripe.0), (now.after(wait), wait));
+    }
+
+    /// Gives up an heir. Returns the handover that is to be undone: its heir to be left, its former to be asked again
+    /// unless that is the heir too, in which case there is nobody to ask.
+    fn refuse_heir(&mut self, now: Now, stripe: Stripe, path: PathId) -> Option<Handover> {
+        self.note_refusal(now, stripe, path);
         let place = &mut self.places[usize::from(stripe.0)];
-        let former = if place.heir.is_some_and(|heir| heir.path == path) {
-            std::mem::replace(&mut place.supplier, place.heir.take()).map(|former| former.path)
-        } else {
-            None
-        };
+        let heir = place.heir.take()?;
+        let stopped = heir.told && heir.tell_at.is_some() && place.until.is_none();
+        let former = place.supplier.filter(|_| stopped);
+        let former = former.map_or(path, |supplier| supplier.path);
+        Some(Handover { stripe, heir: path, former, from: heir.from })
+    }
+
+    /// Takes note of a push.
+    pub(crate) fn handle_push(&mut self, now: Now, path: PathId, stripe: Stripe, block: BlockId) {
+        let place = &mut self.places[usize::from(stripe.0)];
+        let succeeds = |heir: &Heir| heir.supplier.path == path && block >= heir.from;
+        if let Some(heir) = place.heir.take_if(|heir| succeeds(heir)) {
+            (place.supplier, place.until, place.is_guest) =
+                (Some(Supplier::new(now, path)), heir.until, false);
+        }
         if let Some(supplier) = place.supplier.as_mut().filter(|supplier| supplier.path == path) {
             supplier.last = now;
             supplier.missed = 0;
             self.refused.remove(&(path, stripe.0));
         }
-        former.filter(|former| *former != path)
     }
 
-    /// Takes note that a block of the stripe had to be pulled whole. Returns the supplier when it is given up for that.
-    pub(crate) fn handle_missed(&mut self, now: Now, stripe: Stripe) -> Option<PathId> {
-        let supplier = self.places[usize::from(stripe.0)].supplier.as_mut()?;
-        supplier.missed += 1;
-        let (path, given_up) =
-            (supplier.path, supplier.missed >= MISSED_MAX && now.since(supplier.last) > SILENCE_MAX);
-        if !given_up {
+    /// Takes note that a block of the stripe had to be pulled whole. Returns who is given up for that: its heir is to
+    /// be left, and its former to be asked again if that is another.
+    pub(crate) fn handle_missed(
+        &mut self,
+        now: Now,
+        stripe: Stripe,
+        block: BlockId,
+        holds: impl Fn(PathId) -> bool,
+    ) -> Option<Handover> {
+        let place = &mut self.places[usize::from(stripe.0)];
+        if let Some(heir) = place.heir.as_mut().filter(|heir| block >= heir.from) {
+            let path = heir.supplier.path;
+            return if heir.supplier.miss(now, holds(path)) {
+                self.refuse_heir(now, stripe, path)
+            } else {
+                None
+            };
+        }
+        if place.until.is_some_and(|until| block >= until) {
             return None;
         }
-        self.handle_choke(now, path, StripeMask::default().with(stripe));
-        Some(path)
+        let supplier = place.supplier.as_mut()?;
+        let path = supplier.path;
+        if !supplier.miss(now, holds(path)) {
+            return None;
+        }
+        self.note_refusal(now, stripe, path);
+        self.vacate(now, stripe, path);
+        Some(Handover { stripe, heir: path, former: path, from: block })
     }
 
     /// Makes one neighbour the supplier of all stripes; returns who supplied which before.
     pub(crate) fn replace_all(&mut self, now: Now, path: PathId) -> Vec<(PathId, StripeMask)> {
         let mut former = BTreeMap::<PathId, StripeMask>::new();
         for stripe in StripeMask::ALL.iter() {
-            if let Some(before) = self.supplier(stripe).filter(|before| *before != path) {
+            let place = &mut self.places[usize::from(stripe.0)];
+            let heir = place.heir.take().map(|heir| heir.supplier.path);
+            let supplier = place.supplier.replace(Supplier::new(now, path)).map(|supplier| supplier.path);
+            (place.until, place.is_guest) = (None, true);
+            for before in heir.into_iter().chain(supplier).filter(|before| *before != path) {
                 let mask = former.entry(before).or_default();
                 *mask = mask.with(stripe);
             }
-            let place = &mut self.places[usize::from(stripe.0)];
-            (place.supplier, place.heir) = (Some(Supplier { path, last: now, missed: 0 }), None);
         }
         former.into_iter().collect()
+    }
+
+    /// Takes note that a neighbour pushes only until a block.
+    pub(crate) fn end(&mut self, path: PathId, until: BlockId) {
+        for place in self.places.iter_mut().filter(|place| place.supplier.is_some_and(|s| s.path == path)) {
+            place.until = place.until.or(Some(until));
+        }
     }
 
     /// Gives stripes without supplier back to a neighbour.
     pub(crate) fn restore(&mut self, now: Now, path: PathId, stripes: StripeMask) {
         for stripe in stripes.iter() {
             let place = &mut self.places[usize::from(stripe.0)];
-            place.supplier = place.supplier.or(Some(Supplier { path, last: now, missed: 0 }));
+            place.supplier = place.supplier.or(Some(Supplier::new(now, path)));
+            place.is_guest = false;
         }
     }
 
@@ -218,9 +415,12 @@ impl Supply {
         self.refused.retain(|(refuser, _), _| *refuser != path);
     }
 
-    /// Returns the stripes that a neighbour supplies.
+    /// Returns the stripes that a neighbour supplies, or is to supply.
     pub(crate) fn supplied_by(&self, path: PathId) -> StripeMask {
-        let supplies = |stripe: &Stripe| self.supplier(*stripe) == Some(path);
+        let supplies = |stripe: &Stripe| {
+            let heir = self.places[usize::from(stripe.0)].heir;
+            self.supplier(*stripe) == Some(path) || heir.is_some_and(|heir| heir.supplier.path == path)
+        };
         StripeMask::ALL.iter().filter(supplies).fold(StripeMask::default(), StripeMask::with)
     }
 
@@ -240,13 +440,20 @@ impl Supply {
         self.places.iter().any(|place| place.supplier.is_none())
     }
 
+    /// Returns whether some stripe has no supplier, or none from a block on.
+    pub(crate) fn seeks(&self) -> bool {
+        self.places.iter().any(Place::seeks)
+    }
+
     /// Returns this node's own depths, from those of its suppliers.
     pub(crate) fn depths(&mut self, offerers: &[Offerer]) -> [u8; STRIPES as usize] {
         let mut depths = [HaveMap::NO_DEPTH; STRIPES as usize];
         for (at, place) in self.places.iter_mut().enumerate() {
             let supplier =
                 place.supplier.and_then(|supplier| offerers.iter().find(|o| o.path == supplier.path));
-            if let Some(offerer) = supplier {
+            if place.is_guest {
+                depths[at] = place.depth;
+            } else if let Some(offerer) = supplier {
                 depths[at] = offerer.depths[at].saturating_add(1).min(HaveMap::NO_DEPTH);
                 place.depth = depths[at];
             }
@@ -256,85 +463,16 @@ impl Supply {
 
     fn vacate(&mut self, now: Now, stripe: Stripe, path: PathId) {
         let place = &mut self.places[usize::from(stripe.0)];
-        place.heir = place.heir.filter(|heir| heir.path != path);
+        place.heir = place.heir.filter(|heir| heir.supplier.path != path);
         if place.supplier.is_some_and(|supplier| supplier.path == path) {
-            place.supplier = place.heir.take();
-            place.vacant_since = now;
+            let heir = place.heir.take();
+            (place.supplier, place.until) =
+                (heir.map(|heir| heir.supplier), heir.and_then(|heir| heir.until));
+            (place.vacant_since, place.is_guest) = (now, false);
+            (place.improved_at, place.wait) = (now, IMPROVED_MIN);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000;
-    const STRIPE: Stripe = Stripe(3);
-
-    fn offerer(path: u32, depth: u8, rtt_ms: u64) -> Offerer {
-        Offerer {
-            path: PathId(path),
-            depths: [depth; STRIPES as usize],
-            consumes: StripeMask::default(),
-            rtt: Duration::from_millis(rtt_ms),
-            failures: 0,
-        }
-    }
-
-    /// One neighbour three hops from the publisher supplies everything.
-    fn supplied() -> Supply {
-        let mut supply = Supply::new(Now(0));
-        assert_eq!(supply.assign(Now(0), &[offerer(1, 3, 20)])[&PathId(1)], StripeMask::ALL);
-        supply
-    }
-
-    fn asked(supply: &mut Supply, others: &[Offerer]) -> Option<(PathId, Stripe)> {
-        supply.improve(Now(0), &[&[offerer(1, 3, 20)], others].concat())
-    }
-
-    #[test]
-    fn a_nearer_supplier_is_asked_and_a_deeper_one_is_not() {
-        assert_eq!(asked(&mut supplied(), &[offerer(2, 4, 1)]), None, "it may be fed from here");
-        assert_eq!(asked(&mut supplied(), &[offerer(2, 3, 15)]), None, "too little is won");
-        let path = |asked: Option<(PathId, Stripe)>| asked.map(|(path, _)| path.0);
-        assert_eq!(path(asked(&mut supplied(), &[offerer(2, 2, 20)])), Some(2));
-        assert_eq!(path(asked(&mut supplied(), &[offerer(2, 3, 1)])), Some(2));
-        assert_eq!(path(asked(&mut supplied(), &[offerer(2, 2, 20), offerer(3, 0, 30)])), Some(3));
-        let consumer = Offerer { consumes: StripeMask::ALL, ..offerer(2, 0, 1) };
-        assert_eq!(asked(&mut supplied(), &[consumer]), None, "it is fed from here");
-    }
-
-    #[test]
-    fn the_supplier_stays_until_who_is_asked_in_its_place_pushes_first() {
-        let mut supply = supplied();
-        let (heir, stripe) = asked(&mut supply, &[offerer(2, 0, 1)]).unwrap();
-        assert_eq!(supply.supplier(stripe), Some(PathId(1)));
-        assert_eq!(supply.handle_push(Now(1), PathId(1), stripe), None);
-        assert_eq!(supply.handle_push(Now(2), heir, stripe), Some(PathId(1)), "who is to be left");
-        assert_eq!(supply.supplier(stripe), Some(heir));
-    }
-
-    #[test]
-    fn who_loses_the_race_or_is_silent_is_left_and_not_asked_again_at_once() {
-        let mut supply = supplied();
-        let (heir, stripe) = asked(&mut supply, &[offerer(2, 0, 1)]).unwrap();
-        assert!(!supply.handle_late(Now(1), PathId(1), stripe), "the supplier is no heir");
-        assert!(supply.handle_late(Now(1), heir, stripe));
-        assert_eq!(supply.supplier(stripe), Some(PathId(1)));
-        let (other, silent) = asked(&mut supply, &[offerer(2, 0, 1)]).unwrap();
-        assert_ne!(silent, stripe, "refused for a while");
-        assert_eq!(supply.expire(Now(1_000 * MS)), []);
-        assert_eq!(supply.expire(Now(2_001 * MS)), [(other, silent)]);
-        assert_eq!(supply.supplier(silent), Some(PathId(1)));
-    }
-
-    #[test]
-    fn who_is_asked_takes_the_place_of_a_supplier_that_goes() {
-        let mut supply = supplied();
-        let (heir, stripe) = asked(&mut supply, &[offerer(2, 0, 1)]).unwrap();
-        supply.drop_path(Now(1), PathId(1));
-        assert_eq!(supply.supplier(stripe), Some(heir));
-        assert_eq!(supply.supplied_by(heir).len(), 1);
-        assert!(supply.is_vacant() && supply.supplier(STRIPE) != Some(PathId(1)));
-    }
-}
+mod tests;

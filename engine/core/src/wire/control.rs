@@ -118,6 +118,8 @@ pub enum Control {
         tag: StreamTag,
         /// Which stripes.
         stripes: StripeMask,
+        /// From this block on; 0 is at once.
+        from: BlockId,
     },
     /// Says that stripes are not, or no longer, pushed.
     Choke {
@@ -125,6 +127,8 @@ pub enum Control {
         tag: StreamTag,
         /// Which stripes.
         stripes: StripeMask,
+        /// From this block on; 0 is at once.
+        from: BlockId,
     },
     /// Asks for pushes to be suspended, since the stream arrives by multicast; stripes stay as they are.
     Park {
@@ -221,8 +225,10 @@ impl Control {
                 put_varint(&mut out, from);
                 put_varint(&mut out, u64::from(*patience_ms));
             }
-            Self::Unsubscribe { tag, stripes } => put_stripes(&mut out, kind::UNSUBSCRIBE, *tag, *stripes),
-            Self::Choke { tag, stripes } => put_stripes(&mut out, kind::CHOKE, *tag, *stripes),
+            Self::Unsubscribe { tag, stripes, from } => {
+                put_stripes(&mut out, kind::UNSUBSCRIBE, *tag, (*stripes, *from));
+            }
+            Self::Choke { tag, stripes, from } => put_stripes(&mut out, kind::CHOKE, *tag, (*stripes, *from)),
             Self::Finished { tag } => put_tagged(&mut out, kind::FINISHED, *tag),
             Self::Park { tag } => put_tagged(&mut out, kind::PARK, *tag),
             Self::Resume { tag, from } => {
@@ -275,8 +281,12 @@ fn decode_tagged(kind: u8, tag: StreamTag, reader: &mut Reader<'_>) -> Result<Co
             },
             patience_ms: u32::try_from(reader.varint()?).map_err(|_| DecodeError::Range("patience"))?,
         },
-        kind::UNSUBSCRIBE => Control::Unsubscribe { tag, stripes: StripeMask(reader.u8()?) },
-        kind::CHOKE => Control::Choke { tag, stripes: StripeMask(reader.u8()?) },
+        kind::UNSUBSCRIBE => {
+            Control::Unsubscribe { tag, stripes: StripeMask(reader.u8()?), from: BlockId(reader.varint()?) }
+        }
+        kind::CHOKE => {
+            Control::Choke { tag, stripes: StripeMask(reader.u8()?), from: BlockId(reader.varint()?) }
+        }
         kind::FINISHED => Control::Finished { tag },
         kind::PARK => Control::Park { tag },
         kind::RESUME => Control::Resume { tag, from: BlockId(reader.varint()?) },
@@ -305,9 +315,10 @@ fn put_tagged(out: &mut Vec<u8>, kind: u8, tag: StreamTag) {
     out.extend_from_slice(&tag.0);
 }
 
-fn put_stripes(out: &mut Vec<u8>, kind: u8, tag: StreamTag, stripes: StripeMask) {
+fn put_stripes(out: &mut Vec<u8>, kind: u8, tag: StreamTag, (stripes, from): (StripeMask, BlockId)) {
     put_tagged(out, kind, tag);
     out.push(stripes.0);
+    put_varint(out, from.0);
 }
 
 fn put_peers(out: &mut Vec<u8>, kind: u8, peers: &[(PeerId, SocketAddr)]) {

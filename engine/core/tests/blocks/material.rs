@@ -159,6 +159,7 @@ pub(crate) fn keys(name: &str) -> EpochKeys {
 /// Every message of the reliable stream but the offer, which needs a sealer.
 pub(crate) fn control() -> impl Strategy<Value = Control> {
     let stripes = any::<u8>().prop_map(StripeMask);
+    let blocks = || (0..VARINT_MAX).prop_map(BlockId);
     let from = prop_oneof![
         Just(SubscribeFrom::RandomAccess),
         (0..VARINT_MAX).prop_map(|block| SubscribeFrom::Block(BlockId(block)))
@@ -171,8 +172,12 @@ pub(crate) fn control() -> impl Strategy<Value = Control> {
         (tag(), stripes.clone(), from, any::<u32>()).prop_map(|(tag, stripes, from, patience_ms)| {
             Control::Subscribe { tag, stripes, from, patience_ms }
         }),
-        (tag(), stripes.clone()).prop_map(|(tag, stripes)| Control::Unsubscribe { tag, stripes }),
-        (tag(), stripes).prop_map(|(tag, stripes)| Control::Choke { tag, stripes }),
+        (tag(), stripes.clone(), blocks()).prop_map(|(tag, stripes, from)| Control::Unsubscribe {
+            tag,
+            stripes,
+            from
+        }),
+        (tag(), stripes, blocks()).prop_map(|(tag, stripes, from)| Control::Choke { tag, stripes, from }),
         peers().prop_map(Control::Peers),
         peers().prop_map(Control::Full),
         tag().prop_map(|tag| Control::Finished { tag }),

@@ -189,7 +189,7 @@ impl Session {
         self.rtt_min = self.rtt_min.min(rtt);
         PathSample {
             rtt,
-            rtt_min: self.rtt_min,
+            rtt_low: self.rtt_min,
             packets_sent: totals.sent_packets,
             packets_lost: totals.lost_packets,
             bytes_queued: (SEND_BUFFER_BYTES - self.connection.datagram_send_buffer_space()) as u64,
