@@ -25,6 +25,9 @@ const TIME_ERROR_SECONDS: f64 = 0.002;
 /// What an Ethernet, an IPv4 and a UDP header add to each datagram.
 const HEADER_BYTES: f64 = 14.0 + 20.0 + 8.0;
 
+/// Bytes a second of ARP, IGMP and neighbour discovery, which the interface counts and no process does: two packets.
+const OTHER_BYTES: f64 = 120.0;
+
 /// Runs the scenario.
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let clip = Clip::STANDARD.file(lab)?;
@@ -128,7 +131,7 @@ fn add_interface_account(report: &mut Report, before: &Moment, after: &Moment) -
 }
 
 fn add_difference(report: &mut Report, name: &str, told: f64, measured: f64) {
-    let percent = (told / measured - 1.0).abs() * 100.0;
+    let percent = ((told - measured).abs() - OTHER_BYTES).max(0.0) / measured * 100.0;
     let limit = report.length().pick(COUNTERS_DIFFER_PERCENT_SHORT, COUNTERS_DIFFER_PERCENT);
     report.add(&format!("difference of {name}"), percent, Unit::Percent, Goal::AtMost(limit));
 }

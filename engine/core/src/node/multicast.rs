@@ -295,9 +295,10 @@ impl Node {
             return;
         }
         stream.reception.judge(now, &stream.window);
+        let hurried = stream.is_hurried(&self.sessions);
         let beacon_ms = stream.last_beacon.as_ref().map_or(0, |last| last.beacon.at.as_millis() as u64);
         let counts = (stream.stats.fragments_received(), stream.stats.lost);
-        let report = stream.reception.report(now, beacon_ms, counts, chance);
+        let report = stream.reception.report(now, beacon_ms, counts, (chance, hurried));
         let datagram = stream.keys.seal_report(&report);
         let heard = stream.reception.heard().and_then(|(path, _)| self.multicasts.get_mut(&path));
         if let Some(open) = heard {

@@ -131,7 +131,8 @@ impl Source {
             broadcast.review(now, *path, &self.audience, rate);
         }
         let loss = self.broadcasts.values().map(Broadcast::loss).fold(0.0, f64::max);
-        self.parity.handle_loss(now, loss);
+        let hurried = self.broadcasts.values().any(Broadcast::is_hurried);
+        self.parity.handle_loss(now, loss, hurried);
         self.cutter.limit_data(self.parity.data_max());
     }
 

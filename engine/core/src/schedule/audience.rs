@@ -25,6 +25,7 @@ struct Reporter {
     memory: (f64, f64),
     /// Share of fragments missing at their deadline.
     residual: f64,
+    hurried: bool,
 }
 
 /// Part of what was reported before that still counts with the next report: 4 s in all, so that a burst of 200 ms or a
@@ -69,6 +70,7 @@ impl Audience {
             missed: report.missed,
             memory,
             residual,
+            hurried: report.hurried,
         };
         self.reporters.insert(report.reporter, reporter);
     }
@@ -96,6 +98,12 @@ impl Audience {
         let losses =
             heard.map(|reporter| reporter.missed as f64 / (reporter.received + reporter.missed) as f64);
         quantile(losses.filter(|loss| *loss <= most).collect(), 0.9)
+    }
+
+    /// Returns whether pulls come too late for one in ten of those who hear a path.
+    pub(crate) fn is_hurried(&self, now: Now, path: PathId) -> bool {
+        let hurried = self.of_path(now, path).filter(|reporter| reporter.hurried).count();
+        hurried > 0 && hurried * 10 >= self.hearers(now, path)
     }
 
     /// Returns what all reports of late say of losses that were not made good.
@@ -196,5 +204,17 @@ mod tests {
         audience.handle_report(Now(0), &report(1, 50, 50), Some(PATH));
         audience.handle_report(Now(9), &Report { beacon_ms: 999, ..report(1, 100, 0) }, Some(PATH));
         assert_eq!(audience.median_loss(Now(9), PATH, Now(0)), 0.5);
+    }
+
+    #[test]
+    fn one_in_ten_for_whom_pulls_come_too_late_is_enough() {
+        let mut audience = Audience::default();
+        for reporter in 0..10 {
+            let report = Report { hurried: reporter == 3, ..report(reporter, 99, 1) };
+            audience.handle_report(Now(0), &report, Some(PATH));
+        }
+        assert!(audience.is_hurried(Now(1), PATH));
+        audience.handle_report(Now(0), &report(10, 99, 1), Some(PATH));
+        assert!(!audience.is_hurried(Now(1), PATH) && !Audience::default().is_hurried(Now(1), PATH));
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Broadcast {
     waiting: VecDeque<Part>,
     /// Share of fragments lost, as the parity and the echo of headers go by.
     loss: f64,
+    /// Whether pulls come too late for the viewers.
+    hurried: bool,
 }
 
 impl Broadcast {
@@ -72,6 +74,7 @@ impl Broadcast {
             filled_at: now,
             waiting: VecDeque::new(),
             loss: 0.0,
+            hurried: false,
         }
     }
 
@@ -98,6 +101,7 @@ impl Broadcast {
             }
         }
         self.loss = if self.is_media() { audience.loss_to_mend(now, path, LOSS_MAX) } else { 0.0 };
+        self.hurried = self.is_media() && audience.is_hurried(now, path);
     }
 
     /// Returns whether media is sent.
@@ -105,20 +109,26 @@ impl Broadcast {
         matches!(self.phase, Phase::Media { .. })
     }
 
+    /// Returns whether pulls come too late for the viewers.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried
+    }
+
     /// Returns the share of fragments that parity should make good.
     pub(crate) fn loss(&self) -> f64 {
         self.loss
     }
 
-    /// Queues a block that was just sealed: its header, its shards, and its header again where headers get lost.
+    /// Queues a block that was just sealed: its header, its shards, and its header again where headers get lost; twice
+    /// where pulls come too late.
     pub(crate) fn push(&mut self, now: Now, block: BlockId, word: u64) {
         if !self.is_media() {
             return;
         }
         self.waiting.push_back(Part { block, word, queued: now });
-        if self.loss > ECHO_LOSS {
-            self.waiting.push_back(Part { block, word: Want::HEADER, queued: now });
-        }
+        let echoes = if self.loss > ECHO_LOSS { 1 + usize::from(self.hurried) } else { 0 };
+        let echo = Part { block, word: Want::HEADER, queued: now };
+        self.waiting.extend(std::iter::repeat_n(echo, echoes));
     }
 
     /// Queues parts that several viewers miss.
@@ -244,6 +254,10 @@ mod tests {
         let parts: Vec<_> = std::iter::from_fn(|| broadcast.pop(Now(1), &mut shed)).collect();
         let block = BlockId(4);
         assert_eq!(parts, [(block, None), (block, Some(0)), (block, Some(2)), (block, None)]);
+        broadcast.hurried = true;
+        broadcast.push(Now(0), block, Want::HEADER);
+        assert_eq!(std::iter::from_fn(|| broadcast.pop(Now(1), &mut shed)).count(), 3);
+        broadcast.hurried = false;
         broadcast.push(Now(1), block, 0b11);
         assert_eq!(broadcast.pop(Now(700_000), &mut shed), None);
         assert_eq!(shed, 3, "two shards and the header that was to be sent again");

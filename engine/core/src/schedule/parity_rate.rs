@@ -13,8 +13,10 @@ const LOSS_MIN: f64 = 0.001;
 const LOST_MIN: f64 = 0.03;
 /// Share from which a block gets all it may, whatever its size.
 const LOSS_MAX: f64 = 0.5;
-/// Share of blocks that parity may leave incomplete: one every 20 s at 50 blocks a second, which pulls mend.
+/// Share of blocks that parity may leave incomplete: one every 20 s at 50 blocks a second, which pulls mend; where they
+/// come too late, one in half an hour.
 const FAILURES_MAX: f64 = 1e-3;
+const FAILURES_MAX_HURRIED: f64 = 1e-5;
 /// Time in which the share that is reckoned with halves once reports are clean: bursts come in trains.
 const HALF_LIFE: Duration = Duration::from_secs(5);
 
@@ -23,17 +25,19 @@ const HALF_LIFE: Duration = Duration::from_secs(5);
 pub(crate) struct ParityRate {
     loss: f64,
     at: Now,
+    hurried: bool,
     data_max: u8,
 }
 
 impl ParityRate {
     pub(crate) fn new(now: Now) -> Self {
-        Self { loss: 0.0, at: now, data_max: SHARDS_MAX as u8 }
+        Self { loss: 0.0, at: now, hurried: false, data_max: SHARDS_MAX as u8 }
     }
 
-    /// Takes the share of fragments, 0 to 1, that viewers lose on the path before repair. It is followed upwards at
-    /// once and downwards by halves.
-    pub(crate) fn handle_loss(&mut self, now: Now, loss: f64) {
+    /// Takes the share of fragments, 0 to 1, that viewers lose on the path before repair, and whether pulls come too
+    /// late for them. The share is followed upwards at once and downwards by halves.
+    pub(crate) fn handle_loss(&mut self, now: Now, loss: f64, hurried: bool) {
+        self.hurried = hurried;
         let halves = now.since(self.at).as_secs_f64() / HALF_LIFE.as_secs_f64();
         self.at = now;
         // A share that is no number counts as none.
@@ -43,7 +47,8 @@ impl ParityRate {
     }
 
     /// Returns the parity shards of a block of `data` shards: as many as leave at most a thousandth of such blocks
-    /// incomplete at this loss, if it strikes at random, but at most a quarter and two, and 62 shards in all.
+    /// incomplete at this loss, or a hundred-thousandth where pulls come too late, if it strikes at random, but at most
+    /// a quarter and two, and 62 shards in all.
     pub(crate) fn shards(&self, data: u8) -> u8 {
         self.wanted(data).min((SHARDS_MAX as u8).saturating_sub(data))
     }
@@ -54,11 +59,13 @@ impl ParityRate {
     }
 
     fn wanted(&self, data: u8) -> u8 {
-        if data < 2 || self.loss <= LOSS_MIN || f64::from(data) * self.loss < LOST_MIN {
+        let pulls = !self.hurried && f64::from(data) * self.loss < LOST_MIN;
+        if data < 2 || self.loss <= LOSS_MIN || pulls {
             return 0;
         }
+        let left = if self.hurried { FAILURES_MAX_HURRIED } else { FAILURES_MAX };
         let most = data / 4 + 2;
-        (0..most).find(|parity| failures(data, *parity, self.loss) <= FAILURES_MAX).unwrap_or(most)
+        (0..most).find(|parity| failures(data, *parity, self.loss) <= left).unwrap_or(most)
     }
 }
 
@@ -81,12 +88,12 @@ mod tests {
 
     fn at(loss: f64) -> ParityRate {
         let mut rate = ParityRate::new(Now(0));
-        rate.handle_loss(Now(0), loss);
+        rate.handle_loss(Now(0), loss, false);
         rate
     }
 
     fn after(mut rate: ParityRate, seconds: u64, loss: f64) -> ParityRate {
-        rate.handle_loss(rate.at.after(Duration::from_secs(seconds)), loss);
+        rate.handle_loss(rate.at.after(Duration::from_secs(seconds)), loss, false);
         rate
     }
 
@@ -116,6 +123,15 @@ mod tests {
         }
         assert!((failures(2, 0, 0.1) - 0.19).abs() < 1e-12);
         assert!((failures(2, 1, 0.1) - 0.028).abs() < 1e-12);
+    }
+
+    #[test]
+    fn where_pulls_come_too_late_a_hundred_thousandth_is_left() {
+        let mut rate = at(0.01);
+        rate.handle_loss(Now(0), 0.01, true);
+        assert_eq!([1, 2, 3, 8, 40].map(|data| rate.shards(data)), [0, 2, 2, 3, 5]);
+        assert!([8, 40].iter().all(|data| failures(*data, rate.shards(*data), 0.01) <= 1e-5));
+        assert_eq!(rate.shards(rate.data_max()), rate.wanted(rate.data_max()));
     }
 
     #[test]

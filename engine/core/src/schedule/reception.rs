@@ -221,13 +221,14 @@ impl Reception {
         self.report_at
     }
 
-    /// Makes the report that is due. `received` and `lost` are the stream's counters, `chance` spreads the next one.
+    /// Makes the report that is due. `received` and `lost` are the stream's counters, `chance` spreads the next one,
+    /// `hurried` is whether pulls come too late.
     pub(crate) fn report(
         &mut self,
         now: Now,
         beacon_ms: u64,
         (received, lost): (u64, u64),
-        chance: u64,
+        (chance, hurried): (u64, bool),
     ) -> Report {
         let others = self.others.1.max(self.others.2);
         let period = REPORT_PERIOD * u32::try_from(1 + others / REPORTS_PER_SECOND).unwrap_or(u32::MAX);
@@ -242,6 +243,7 @@ impl Reception {
             beacon_ms,
             source: self.heard.map(|(_, source, _)| source),
             hears: std::mem::take(&mut self.hears),
+            hurried,
             received: counts.received,
             missed: counts.missed,
             due: received.saturating_sub(received_before) + lost,

@@ -11,6 +11,7 @@ pub const REPORT_CODE_BYTES: usize = 16;
 const FLAG_HEARS: u8 = 0x01;
 const FLAG_V4: u8 = 0x02;
 const FLAG_V6: u8 = 0x04;
+const FLAG_HURRIED: u8 = 0x08;
 
 /// What one viewer received of late, as it tells the publisher about once a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Report {
     pub source: Option<IpAddr>,
     /// Whether it heard a beacon by multicast since its last report.
     pub hears: bool,
+    /// Whether its playout delay is too short for a pull, and what is lost is of no use to it unless parity is there.
+    pub hurried: bool,
     /// Fragments that came by multicast since its last report.
     pub received: u64,
     /// Fragments that should have come by multicast since and did not.
@@ -45,7 +48,8 @@ impl Report {
             Some(IpAddr::V4(_)) => FLAG_V4,
             Some(IpAddr::V6(_)) => FLAG_V6,
         };
-        out.push(family | if self.hears { FLAG_HEARS } else { 0 });
+        let hears = if self.hears { FLAG_HEARS } else { 0 };
+        out.push(family | hears | if self.hurried { FLAG_HURRIED } else { 0 });
         match self.source {
             None => {}
             Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
@@ -69,7 +73,7 @@ impl Report {
         }
         reader.take(4)?;
         let (reporter, beacon_ms, flags) = (reader.u64()?, reader.varint()?, reader.u8()?);
-        let source = match flags & !FLAG_HEARS {
+        let source = match flags & !(FLAG_HEARS | FLAG_HURRIED) {
             0 => None,
             FLAG_V4 => Some(IpAddr::from(reader.array::<4>()?)),
             FLAG_V6 => Some(IpAddr::from(reader.array::<16>()?)),
@@ -80,6 +84,7 @@ impl Report {
             beacon_ms,
             source,
             hears: flags & FLAG_HEARS != 0,
+            hurried: flags & FLAG_HURRIED != 0,
             received: reader.varint()?,
             missed: reader.varint()?,
             due: reader.varint()?,

@@ -50,7 +50,7 @@ fn the_share_of_loss_follows_what_is_missing() {
     let (window, mut reception) = (window(1000), Reception::new(Now(0), 1));
     hear(&mut reception, &window, 0..1000, |block| if block % 2 == 0 { WHOLE } else { WHOLE & !1 });
     assert!((0.11..0.13).contains(&reception.loss()), "{}", reception.loss());
-    let report = reception.report(Now(30_000_000), 0, (0, 0), 0);
+    let report = reception.report(Now(30_000_000), 0, (0, 0), (0, false));
     assert_eq!(report.received, 3500);
     assert!((485..=500).contains(&report.missed), "{}", report.missed);
 }
@@ -70,7 +70,7 @@ fn silence_and_gaps_of_a_known_cause_are_no_loss() {
     hear(&mut reception, &window, 400..650, |_| 0);
     hear(&mut reception, &window, 650..800, |_| WHOLE);
     assert!(reception.loss() < lossy, "{} {lossy}", reception.loss());
-    assert_eq!(reception.report(Now(30_000_000), 0, (0, 0), 0).missed, 4);
+    assert_eq!(reception.report(Now(30_000_000), 0, (0, 0), (0, false)).missed, 4);
 }
 
 #[test]
@@ -82,18 +82,18 @@ fn three_beacons_prove_life_and_hasten_the_first_report() {
         assert_eq!(reception.proves(), proves, "{beacon}");
     }
     assert_eq!(reception.next_timeout(), Some(Now(57_010)));
-    let report = reception.report(Now(57_010), 500, (90, 10), 0);
+    let report = reception.report(Now(57_010), 500, (90, 10), (0, false));
     assert_eq!((report.hears, report.source, report.due, report.lost), (true, Some(source), 100, 10));
-    assert!(!reception.report(Now(900_000), 500, (90, 10), 0).hears);
+    assert!(!reception.report(Now(900_000), 500, (90, 10), (0, false)).hears);
 }
 
 #[test]
 fn a_crowd_reports_more_seldom() {
     let mut reception = Reception::new(Now(0), 1);
-    reception.report(Now(0), 0, (0, 0), 250);
+    reception.report(Now(0), 0, (0, 0), (250, false));
     assert_eq!(reception.next_timeout(), Some(Now(1_000_000)));
     (0..100).for_each(|_| reception.handle_other(Now(1)));
-    reception.report(Now(2), 0, (0, 0), 250);
+    reception.report(Now(2), 0, (0, 0), (250, false));
     assert_eq!(reception.next_timeout(), Some(Now(1_750_002)));
 }
 
