@@ -24,7 +24,8 @@ const DELAY_MAX: Duration = Duration::from_millis(30);
 /// Share of packets lost over about a second that tells a path is overrun, even without delay: radio at its worst loses
 /// a fifth at random.
 const LOSS_MAX: f64 = 0.35;
-/// Weight of one period in that share.
+/// Weight of one period in the packets sent and lost of late. A picture's packets are declared lost in the period
+/// behind it, so the two are averaged before one is divided by the other.
 const LOSS_WEIGHT: f64 = 0.05;
 /// Factor by which the rate rises in a period once the path has shown a queue.
 const GROWTH: f64 = 1.05;
@@ -50,8 +51,9 @@ pub(crate) struct Pace {
     /// Factor by which the rate rises: 2 until the path shows a queue, little from then on.
     growth: f64,
     rtt_floor: Duration,
-    /// Share of packets lost of late.
-    loss: f64,
+    /// Packets sent and lost in a period of late.
+    sent: f64,
+    lost: f64,
     before: PathSample,
 }
 
@@ -66,7 +68,8 @@ impl Pace {
             limited: false,
             growth: 2.0,
             rtt_floor: Duration::MAX,
-            loss: 0.0,
+            sent: 0.0,
+            lost: 0.0,
             before: PathSample::default(),
         }
     }
@@ -83,10 +86,9 @@ impl Pace {
         let lost = sample.packets_lost.saturating_sub(self.before.packets_lost);
         self.before = sample;
         let floor = (stream_rate * SHARE).max(FLOOR);
-        if sent > 0 {
-            self.loss += LOSS_WEIGHT * ((lost as f64 / sent as f64).min(1.0) - self.loss);
-        }
-        let overrun = self.loss > LOSS_MAX;
+        self.sent += LOSS_WEIGHT * (sent as f64 - self.sent);
+        self.lost += LOSS_WEIGHT * (lost as f64 - self.lost);
+        let overrun = self.lost > LOSS_MAX * self.sent;
         if overrun {
             self.rate = (self.rate * 0.8).max((floor / 2.0).min(self.rate));
             self.depth = self.rate * BURST_TIME;
@@ -153,6 +155,23 @@ mod tests {
             pace.handle_sample(now, sample, 1e6);
         }
         pace.rate()
+    }
+
+    #[test]
+    fn losses_told_behind_a_burst_are_a_share_of_it() {
+        let all = |lost_each: u64| {
+            let mut pace = Pace::new(Now(0));
+            let mut sample = PathSample { rtt: Duration::from_millis(9), ..PathSample::default() };
+            for tick in 2..200 {
+                // A picture of 40 packets, and in the next period sound and what the picture lost.
+                sample.packets_sent += if tick % 2 == 0 { 40 } else { 2 };
+                sample.packets_lost += if tick % 2 == 0 { 0 } else { lost_each };
+                pace.handle_sample(Now(tick * 50_000), sample, 1e6);
+            }
+            pace.rate()
+        };
+        assert!(all(8) >= START, "a fifth is what radio loses");
+        assert!(all(20) < 1e6, "half is an overrun path");
     }
 
     #[test]
