@@ -273,8 +273,51 @@ impl Remote {
     }
 
     /// Returns the stripes whose last block lies before `block`: nothing of them is pushed any longer.
-    pub(crate) fn is_over(&self, block: BlockId) -> StripeMask {
+    pub(crate) fn over(&self, block: BlockId) -> StripeMask {
         let over = |stripe: &Stripe| self.spans[usize::from(stripe.0)].1 <= block;
         self.consumes.iter().filter(over).fold(StripeMask::default(), StripeMask::with)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRIPE: Stripe = Stripe(3);
+    const ONE: StripeMask = StripeMask(1 << 3);
+
+    fn pushed(remote: &Remote) -> Vec<u64> {
+        (0..100).filter(|block| remote.takes(STRIPE, BlockId(*block))).collect()
+    }
+
+    #[test]
+    fn a_stripe_is_pushed_from_one_block_until_another() {
+        let mut remote = Remote::new(Now(0));
+        remote.push_from(STRIPE, BlockId(40));
+        assert!(!remote.takes(Stripe(4), BlockId(50)));
+        assert_eq!((pushed(&remote), remote.stays()), ((40..100).collect(), ONE));
+        remote.push_until(ONE, BlockId(60));
+        assert_eq!((pushed(&remote), remote.stays()), ((40..60).collect(), StripeMask::default()));
+        assert_eq!([59, 60].map(|block| remote.over(BlockId(block))), [StripeMask::default(), ONE]);
+        remote.push_from(STRIPE, BlockId(60));
+        assert_eq!(pushed(&remote), (40..100).collect::<Vec<_>>(), "what it had goes on");
+        remote.consumes = StripeMask::default();
+        remote.push_from(STRIPE, BlockId(80));
+        assert_eq!(pushed(&remote), (80..100).collect::<Vec<_>>());
+        remote.push_all();
+        assert_eq!((pushed(&remote).len(), remote.stays()), (100, StripeMask::ALL));
+    }
+
+    #[test]
+    fn who_told_of_a_block_before_it_was_pushed_elsewhere_is_ahead() {
+        let mut remote = Remote { offers: true, ..Remote::new(Now(0)) };
+        let map = HaveMap { base: BlockId(8), ..HaveMap::default() };
+        remote.handle_have(Now(1_000), &map, BlockId(9));
+        remote.handle_push_elsewhere(Now(31_000), BlockId(9), STRIPE);
+        assert_eq!(remote.leads[3], Lead::default(), "it did not tell of that one");
+        remote.handle_push_elsewhere(Now(31_000), BlockId(7), STRIPE);
+        let mut lead = Lead::default();
+        lead.note(Now(31_000), Duration::from_millis(30));
+        assert_eq!((remote.leads[3], remote.leads[4]), (lead, Lead::default()));
     }
 }

@@ -92,7 +92,7 @@ impl Node {
         let Some(stream) = self.streams.get(&tag) else { return };
         for session in self.sessions.values_mut() {
             if let Some(remote) = session.streams.get_mut(&tag) {
-                remote.consumes = remote.consumes.without(remote.is_over(stream.window.base()));
+                remote.consumes = remote.consumes.without(remote.over(stream.window.base()));
                 remote.unicast &= !remote.consumes.is_empty();
             }
         }

@@ -46,7 +46,7 @@ pub(crate) struct Offerer {
 
 /// The longest time of late by which a neighbour told of a block before its supplier pushed it. Its own push would have
 /// come no later than its word: so much is proven to be won by asking it, and that it is not fed from here.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lead {
     by: Duration,
     at: Now,

@@ -149,3 +149,18 @@ fn who_is_asked_takes_the_place_of_a_supplier_that_goes() {
     assert_eq!(supply.supplied_by(heir).len(), 1);
     assert!(supply.is_vacant());
 }
+
+#[test]
+fn a_guest_keeps_the_depth_that_it_had_and_goes_home_to_who_is_no_deeper() {
+    let mut supply = supplied();
+    let offerers = [offerer(1, 3, 20), offerer(9, 0, 20)];
+    assert_eq!(supply.depths(&offerers), [4; STRIPES as usize]);
+    assert_eq!(supply.replace_all(Now(2), PathId(9)), [(PathId(1), StripeMask::ALL)]);
+    assert_eq!(supply.depths(&offerers), [4; STRIPES as usize], "nobody is to lean on it");
+    supply.end(PathId(9), BlockId(70));
+    let home = [offerer(2, 5, 1), offerer(3, 4, 20), offerer(9, 0, 20)];
+    let asked = supply.assign(Now(3), BlockId(60), &home);
+    assert_eq!(asked.into_iter().collect::<Vec<_>>(), [((PathId(3), Some(BlockId(70))), StripeMask::ALL)]);
+    supply.handle_push(Now(4), PathId(3), STRIPE, BlockId(70));
+    assert_eq!(supply.depths(&home)[usize::from(STRIPE.0)], 5);
+}
