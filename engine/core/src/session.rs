@@ -261,9 +261,12 @@ impl Remote {
         (self.consumes, self.spans) = (StripeMask::ALL, [Self::WHOLE; STRIPES as usize]);
     }
 
-    /// Pushes stripes to it up to a block, which is not included.
+    /// Pushes stripes to it up to a block, which is not included, unless they end before.
     pub(crate) fn push_until(&mut self, stripes: StripeMask, until: BlockId) {
-        stripes.iter().for_each(|stripe| self.spans[usize::from(stripe.0)].1 = until);
+        for stripe in stripes.iter() {
+            let span = &mut self.spans[usize::from(stripe.0)];
+            span.1 = span.1.min(until);
+        }
     }
 
     /// Returns the stripes that are pushed to it without an end.
@@ -272,10 +275,11 @@ impl Remote {
         self.consumes.iter().filter(endless).fold(StripeMask::default(), StripeMask::with)
     }
 
-    /// Returns the stripes whose last block lies before `block`: nothing of them is pushed any longer.
-    pub(crate) fn over(&self, block: BlockId) -> StripeMask {
+    /// Forgets stripes whose last block lies before `block`: nothing of them is pushed any longer.
+    pub(crate) fn end_pushes(&mut self, block: BlockId) {
         let over = |stripe: &Stripe| self.spans[usize::from(stripe.0)].1 <= block;
-        self.consumes.iter().filter(over).fold(StripeMask::default(), StripeMask::with)
+        let over = self.consumes.iter().filter(over).fold(StripeMask::default(), StripeMask::with);
+        self.consumes = self.consumes.without(over);
     }
 }
 
@@ -298,10 +302,15 @@ mod tests {
         assert_eq!((pushed(&remote), remote.stays()), ((40..100).collect(), ONE));
         remote.push_until(ONE, BlockId(60));
         assert_eq!((pushed(&remote), remote.stays()), ((40..60).collect(), StripeMask::default()));
-        assert_eq!([59, 60].map(|block| remote.over(BlockId(block))), [StripeMask::default(), ONE]);
+        remote.push_until(ONE, BlockId(70));
+        assert_eq!(pushed(&remote).last(), Some(&59), "it does not end later for being ended again");
+        remote.end_pushes(BlockId(59));
+        assert_eq!(remote.consumes, ONE);
         remote.push_from(STRIPE, BlockId(60));
         assert_eq!(pushed(&remote), (40..100).collect::<Vec<_>>(), "what it had goes on");
-        remote.consumes = StripeMask::default();
+        remote.push_until(ONE, BlockId(70));
+        remote.end_pushes(BlockId(70));
+        assert_eq!(remote.consumes, StripeMask::default());
         remote.push_from(STRIPE, BlockId(80));
         assert_eq!(pushed(&remote), (80..100).collect::<Vec<_>>());
         remote.push_all();

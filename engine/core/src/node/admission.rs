@@ -11,6 +11,8 @@ use crate::wire::{Control, StripeMask};
 const FAIRNESS: u32 = 2;
 /// Time that a neighbour has to find another supplier, beside two round trips.
 pub(super) const NOTICE: Duration = Duration::from_millis(200);
+/// Longest time for which a push goes on after its end was announced: it has no place of its own meanwhile.
+const LEAVING_MAX: Duration = Duration::from_secs(4);
 /// Pushes of one stripe by who relays it, over what they are on average.
 const BRANCHING: usize = 4;
 
@@ -71,7 +73,8 @@ impl Node {
         self.send_control(path, &Control::Choke { tag, stripes, from });
     }
 
-    /// Takes a neighbour's wish to have stripes pushed only until a block, or no longer when that is 0.
+    /// Takes a neighbour's wish to have stripes pushed only until a block, or no longer when that is 0. A guest is none
+    /// from then on.
     pub(super) fn handle_unsubscribed(
         &mut self,
         path: PathId,
@@ -82,19 +85,12 @@ impl Node {
         if from == BlockId(0) {
             return self.stop_pushing(path, tag, stripes);
         }
+        let Some(latest) = self.streams.get(&tag).map(|stream| stream.edge().after(LEAVING_MAX)) else {
+            return;
+        };
         if let Some(remote) = self.remote_mut(path, tag) {
-            remote.push_until(stripes, from);
-        }
-    }
-
-    /// Forgets pushes that came to their last block.
-    pub(super) fn end_pushes(&mut self, tag: StreamTag) {
-        let Some(stream) = self.streams.get(&tag) else { return };
-        for session in self.sessions.values_mut() {
-            if let Some(remote) = session.streams.get_mut(&tag) {
-                remote.consumes = remote.consumes.without(remote.over(stream.window.base()));
-                remote.unicast &= !remote.consumes.is_empty();
-            }
+            remote.push_until(stripes, from.min(latest));
+            remote.unicast &= stripes != StripeMask::ALL;
         }
     }
 

@@ -150,8 +150,6 @@ impl Node {
             return;
         }
         stream.have_at = None;
-        self.end_pushes(tag);
-        let Some(stream) = self.streams.get_mut(&tag) else { return };
         let offerers = offerers(&self.sessions, tag);
         let mut map = HaveMap::default();
         map.depths = if stream.source.is_some() { map.depths } else { stream.supply.depths(&offerers) };
@@ -166,6 +164,7 @@ impl Node {
         let publisher = stream.publisher();
         for session in self.sessions.values_mut().filter(|session| session.greeted) {
             let Some(remote) = session.streams.get_mut(&tag) else { continue };
+            remote.end_pushes(stream.window.base());
             if !remote.follows() || remote.have_at > now.after(period / HAVE_TOGETHER) {
                 continue;
             }

@@ -97,10 +97,18 @@ struct Heir {
     from: BlockId,
     /// Block from which on it does not push, as it said.
     until: Option<BlockId>,
-    /// When the supplier is told to stop there, unless a refusal comes first; `None` when it said so itself.
-    tell_at: Option<Now>,
-    /// Whether it knows.
-    told: bool,
+    word: Word,
+}
+
+/// How a supplier comes to know that it stops where its heir begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// It said so itself.
+    Its,
+    /// It is told then, unless the heir refuses before.
+    Due(Now),
+    /// It was told.
+    Given,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +177,8 @@ impl Supply {
         for stripe in StripeMask::ALL.iter() {
             let place = &mut self.places[usize::from(stripe.0)];
             if place.heir.is_none() && place.until.is_some_and(|until| until <= end) {
-                (place.supplier, place.until, place.vacant_since) = (None, None, now);
+                (place.supplier, place.until) = (None, None);
+                (place.vacant_since, place.is_guest) = (now, false);
             }
             let place = *place;
             if !place.seeks() {
@@ -196,9 +205,7 @@ impl Supply {
                 let supplier = Supplier::new(now, best.path);
                 let place = &mut self.places[usize::from(stripe.0)];
                 match place.until {
-                    Some(from) => {
-                        place.heir = Some(Heir { supplier, from, until: None, tell_at: None, told: true })
-                    }
+                    Some(from) => place.heir = Some(Heir { supplier, from, until: None, word: Word::Its }),
                     None => (place.supplier, place.is_guest) = (Some(supplier), false),
                 }
                 let mask = asked.entry((best.path, place.until)).or_default();
@@ -242,8 +249,8 @@ impl Supply {
         place.improved_at = now.after(place.wait);
         place.wait = (place.wait * 2).min(IMPROVED_MAX);
         let supplier = Supplier::new(now.after(rtt + ANSWER + former_rtt), heir);
-        place.heir =
-            Some(Heir { supplier, from, until: None, tell_at: Some(now.after(rtt + ANSWER)), told: false });
+        let word = Word::Due(now.after(rtt + ANSWER));
+        place.heir = Some(Heir { supplier, from, until: None, word });
         let former = place.supplier?.path;
         Some(Handover { stripe, heir, former, from })
     }
@@ -253,8 +260,8 @@ impl Supply {
         for stripe in StripeMask::ALL.iter() {
             let place = &mut self.places[usize::from(stripe.0)];
             let (Some(supplier), Some(heir)) = (place.supplier, &mut place.heir) else { continue };
-            if !heir.told && heir.tell_at.is_some_and(|at| at <= now) {
-                heir.told = true;
+            if matches!(heir.word, Word::Due(at) if at <= now) {
+                heir.word = Word::Given;
                 let (former, from) = (supplier.path, heir.from);
                 return Some(Handover { stripe, heir: heir.supplier.path, former, from });
             }
@@ -264,8 +271,11 @@ impl Supply {
 
     /// Returns when the next supplier is to be told.
     pub(crate) fn tells_at(&self) -> Option<Now> {
-        let heirs = self.places.iter().filter_map(|place| place.heir);
-        heirs.filter(|heir| !heir.told).filter_map(|heir| heir.tell_at).min()
+        let due = |place: &Place| match place.heir?.word {
+            Word::Due(at) => Some(at),
+            Word::Its | Word::Given => None,
+        };
+        self.places.iter().filter_map(due).min()
     }
 
     /// Gives up who was asked in a supplier's place and does not push.
@@ -296,11 +306,13 @@ impl Supply {
         let mut back = Vec::new();
         for stripe in stripes.iter() {
             let place = &mut self.places[usize::from(stripe.0)];
-            let heir = place.heir.as_mut().filter(|heir| heir.supplier.path == path);
-            if let Some(heir) = heir.filter(|heir| heir.from < from) {
-                heir.until = Some(from);
-            } else if place.heir.is_some_and(|heir| heir.supplier.path == path) {
-                back.extend(self.refuse_heir(now, stripe, path).filter(|handover| handover.former != path));
+            if let Some(heir) = place.heir.as_mut().filter(|heir| heir.supplier.path == path) {
+                if heir.from < from {
+                    heir.until = Some(from);
+                } else {
+                    let undone = self.refuse_heir(now, stripe, path);
+                    back.extend(undone.filter(|handover| handover.former != path));
+                }
             } else if from > BlockId(0) {
                 let supplies = place.supplier.is_some_and(|supplier| supplier.path == path);
                 place.until = place.until.or(Some(from).filter(|_| supplies));
@@ -325,7 +337,7 @@ impl Supply {
         self.note_refusal(now, stripe, path);
         let place = &mut self.places[usize::from(stripe.0)];
         let heir = place.heir.take()?;
-        let stopped = heir.told && heir.tell_at.is_some() && place.until.is_none();
+        let stopped = heir.word == Word::Given && place.until.is_none();
         let former = place.supplier.filter(|_| stopped);
         let former = former.map_or(path, |supplier| supplier.path);
         Some(Handover { stripe, heir: path, former, from: heir.from })
