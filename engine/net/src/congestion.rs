@@ -15,13 +15,10 @@ use std::time::{Duration, Instant};
 
 use noq_proto::RttEstimator;
 use noq_proto::congestion::{Controller, ControllerFactory, ControllerMetrics};
+use swarmcast_core::node::RttLow;
 
 /// Bytes in flight: 20 Mbit/s over a round trip of 400 ms, or 100 Mbit/s over 80 ms.
 const WINDOW_BYTES: u64 = 1 << 20;
-
-/// Spans in which the smallest round trip is looked for: two of at least so long and so many packets.
-const LOW_SPAN: Duration = Duration::from_millis(100);
-const LOW_PACKETS: u32 = 8;
 
 /// Makes a controller for every path.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +26,7 @@ pub(crate) struct FixedWindow;
 
 impl ControllerFactory for FixedWindow {
     fn build(self: Arc<Self>, now: Instant, _mtu: u16) -> Box<dyn Controller> {
-        Box::new(Watched(Lowest::new(now)))
+        Box::new(Watched { began: now, average: None, measured: false, low: RttLow::default() })
     }
 }
 
@@ -40,12 +37,31 @@ pub(crate) fn rtt_low(bandwidth: u64) -> Duration {
 
 /// A window that neither loss nor delay changes, on a path whose delay is watched.
 #[derive(Clone, Copy, Debug)]
-struct Watched(Lowest);
+struct Watched {
+    began: Instant,
+    /// The smoothed round trip at the last look.
+    average: Option<Duration>,
+    /// Whether that is made of measured ones: it begins with a guess.
+    measured: bool,
+    low: RttLow,
+}
+
+impl Watched {
+    /// Takes the smoothed round trip `average` at a time. It alone leaves out how long a receiver held an
+    /// acknowledgement back, 25 ms where little is sent; what was new in it shows by how much it moved (RFC 9002
+    /// section 5.3: an eighth of the way).
+    fn look(&mut self, at: Duration, average: Duration) {
+        let before = self.average.replace(average).filter(|before| *before != average);
+        let Some(before) = before else { return };
+        let trip = if self.measured { (average * 8).saturating_sub(before * 7) } else { average };
+        self.measured = true;
+        self.low.add(at, trip);
+    }
+}
 
 impl Controller for Watched {
-    fn on_ack(&mut self, now: Instant, sent: Instant, _: u64, _: u64, _: bool, rtt: &RttEstimator) {
-        // An acknowledgement that its receiver held back counts as long as the smoothed time, which leaves that out.
-        self.0.add(now, now.duration_since(sent).min(rtt.get()));
+    fn on_ack(&mut self, now: Instant, _: Instant, _: u64, _: u64, _: bool, rtt: &RttEstimator) {
+        self.look(now.duration_since(self.began), rtt.get());
     }
 
     fn on_congestion_event(&mut self, _: Instant, _: Instant, _: bool, _: bool, _: u64, _: u64) {}
@@ -60,7 +76,7 @@ impl Controller for Watched {
         let mut metrics = ControllerMetrics::default();
         metrics.congestion_window = WINDOW_BYTES;
         let bits = WINDOW_BYTES as f64 * 8.0;
-        metrics.bandwidth_estimate = self.0.get().map(|low| (bits / low.as_secs_f64().max(1e-6)) as u64);
+        metrics.bandwidth_estimate = self.low.get().map(|low| (bits / low.as_secs_f64().max(1e-6)) as u64);
         metrics
     }
 
@@ -77,51 +93,41 @@ impl Controller for Watched {
     }
 }
 
-/// The smallest round trip of this span and of the one before.
-#[derive(Clone, Copy, Debug)]
-struct Lowest {
-    began: Instant,
-    packets: u32,
-    spans: [Duration; 2],
-}
-
-impl Lowest {
-    fn new(now: Instant) -> Self {
-        Self { began: now, packets: 0, spans: [Duration::MAX; 2] }
-    }
-
-    fn add(&mut self, now: Instant, round_trip: Duration) {
-        if now.duration_since(self.began) >= LOW_SPAN && self.packets >= LOW_PACKETS {
-            self.spans = [Duration::MAX, self.spans[0]];
-            (self.began, self.packets) = (now, 0);
-        }
-        self.packets += 1;
-        self.spans[0] = self.spans[0].min(round_trip);
-    }
-
-    /// Returns it, once there is one.
-    fn get(&self) -> Option<Duration> {
-        Some(self.spans[0].min(self.spans[1])).filter(|low| *low < Duration::MAX)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn watched() -> Watched {
+        let began = crate::clock::instant_after(Duration::ZERO).into_std();
+        Watched { began, average: None, measured: false, low: RttLow::default() }
+    }
+
     #[test]
-    fn a_fast_packet_counts_for_two_spans_and_is_forgotten_then() {
+    fn the_round_trip_is_read_back_from_the_bandwidth() {
+        assert_eq!(watched().metrics().bandwidth_estimate, None);
+        for trip in [Duration::from_micros(80), Duration::from_millis(400)] {
+            let mut watched = watched();
+            watched.low.add(Duration::ZERO, trip);
+            let read = rtt_low(watched.metrics().bandwidth_estimate.unwrap());
+            assert!((read.as_secs_f64() / trip.as_secs_f64() - 1.0).abs() < 1e-3, "{read:?}");
+        }
+    }
+
+    #[test]
+    fn each_round_trip_is_read_from_the_smoothed_one() {
         let ms = Duration::from_millis;
-        let begin = crate::clock::instant_after(Duration::ZERO).into_std();
-        let mut watched = Watched(Lowest::new(begin));
-        assert_eq!(watched.metrics().bandwidth_estimate, None);
-        let mut told = |at: u64, trip: u64| {
-            watched.0.add(begin + ms(at), ms(trip));
-            rtt_low(watched.metrics().bandwidth_estimate.unwrap()).as_secs_f64() * 1e3
-        };
-        // Every tenth packet of a path with jitter is fast, from 200 ms on none.
-        let all: Vec<_> = (0..50).map(|n| told(10 * n, if n < 20 && n % 10 == 0 { 2 } else { 60 })).collect();
-        assert!(all[..25].iter().all(|low| (low - 2.0).abs() < 0.01), "{all:?}");
-        assert!(all[40..].iter().all(|low| (low - 60.0).abs() < 0.01), "{all:?}");
+        let mut watched = watched();
+        watched.look(ms(0), ms(333));
+        assert_eq!(watched.low.get(), None, "a guess");
+        let mut average = ms(40);
+        watched.look(ms(10), average);
+        watched.look(ms(10), average);
+        assert_eq!(watched.low.get(), Some(average));
+        for (at, trip) in [(20, ms(60)), (30, ms(12)), (40, ms(50))] {
+            average = (average * 7 + trip) / 8;
+            watched.look(ms(at), average);
+        }
+        let low = watched.low.get().unwrap();
+        assert!(low.abs_diff(ms(12)) < Duration::from_micros(1), "{low:?}");
     }
 }

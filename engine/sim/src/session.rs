@@ -5,13 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use swarmcast_core::ids::PathId;
-use swarmcast_core::node::PathSample;
+use swarmcast_core::node::{PathSample, RttLow};
 
 use crate::network::{HostId, Transit};
-
-/// Spans in which the smallest round-trip time is looked for: two of at least so long and so many packets.
-const LOW_SPAN: Duration = Duration::from_millis(100);
-const LOW_PACKETS: u32 = 8;
 
 /// What the transport under the sessions does. The defaults are what QUIC does on a LAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,10 +214,7 @@ pub(crate) struct Flight {
     sent: u64,
     lost: u64,
     round_trip: Duration,
-    /// Smallest round-trip time of this span and of the one before.
-    smallest: [Duration; 2],
-    span_began: Duration,
-    span_packets: u32,
+    low: RttLow,
     /// Whether the path waits for credit, so that a wake-up is on its way.
     pub(crate) waits: bool,
     sampled_at: Duration,
@@ -253,9 +246,7 @@ impl Flight {
             sent: 0,
             lost: 0,
             round_trip,
-            smallest: [round_trip, Duration::MAX],
-            span_began: Duration::ZERO,
-            span_packets: 0,
+            low: RttLow::default(),
             waits: false,
             sampled_at: Duration::ZERO,
             sampled_sent: 0,
@@ -316,7 +307,7 @@ impl Flight {
         (self.sampled_at, self.sampled_sent) = (at, self.sent);
         Some(PathSample {
             rtt: self.round_trip,
-            rtt_low: self.smallest[0].min(self.smallest[1]),
+            rtt_low: self.low.get().unwrap_or(self.round_trip),
             packets_sent: self.sent,
             packets_lost: self.lost,
             bytes_queued: 0,
@@ -345,12 +336,7 @@ impl Flight {
     /// Smooths the round-trip time as RFC 9002 section 5.3 does.
     fn learn(&mut self, at: Duration, round_trip: Duration) {
         self.round_trip = (self.round_trip * 7 + round_trip) / 8;
-        if at >= self.span_began + LOW_SPAN && self.span_packets >= LOW_PACKETS {
-            self.smallest = [Duration::MAX, self.smallest[0]];
-            (self.span_began, self.span_packets) = (at, 0);
-        }
-        self.span_packets += 1;
-        self.smallest[0] = self.smallest[0].min(round_trip);
+        self.low.add(at, round_trip);
     }
 }
 
@@ -388,7 +374,7 @@ mod tests {
         flight.resolve(dropped, ms, None);
         assert_eq!(flight.credit(ms * 9, 1_200), 1_200);
         let sample = flight.sample(ms * 9, ms, 1_162).unwrap();
-        assert_eq!((sample.packets_lost, sample.rtt, sample.rtt_low), (1, ms * 2, ms));
+        assert_eq!((sample.packets_lost, sample.rtt, sample.rtt_low), (1, ms * 2, ms * 9));
     }
 
     #[test]

@@ -318,8 +318,7 @@ pub struct Sighting {
 pub struct PathSample {
     /// Smoothed round-trip time.
     pub rtt: Duration,
-    /// Smallest round-trip time of the last 0.1 to 0.2 s, or of the last 8 packets: a queue that does not empty adds to
-    /// it, jitter hardly does.
+    /// Smallest round-trip time of late, see [`RttLow`]: a queue that does not empty adds to it, jitter hardly does.
     pub rtt_low: Duration,
     /// Packets sent.
     pub packets_sent: u64,
@@ -329,6 +328,44 @@ pub struct PathSample {
     pub bytes_queued: u64,
     /// Largest datagram payload now; grows with path-MTU discovery.
     pub datagram_bytes_max: usize,
+}
+
+/// The smallest round-trip time of late, as [`PathSample::rtt_low`] has it: of this span of 0.25 s and 12 answers at
+/// least, and of the one before. Fewer of them tell of jitter more than of the path.
+#[derive(Clone, Copy, Debug)]
+pub struct RttLow {
+    began: Duration,
+    answered: Duration,
+    answers: u32,
+    spans: [Duration; 2],
+}
+
+impl Default for RttLow {
+    fn default() -> Self {
+        Self { began: Duration::ZERO, answered: Duration::MAX, answers: 0, spans: [Duration::MAX; 2] }
+    }
+}
+
+impl RttLow {
+    const SPAN: Duration = Duration::from_millis(250);
+    const ANSWERS: u32 = 12;
+
+    /// Takes the round-trip time of one packet, answered `at` a time on a clock of the caller's. What is answered at
+    /// the same time is one answer.
+    pub fn add(&mut self, at: Duration, round_trip: Duration) {
+        if at.saturating_sub(self.began) >= Self::SPAN && self.answers >= Self::ANSWERS {
+            self.spans = [Duration::MAX, self.spans[0]];
+            (self.began, self.answers) = (at, 0);
+        }
+        self.answers += u32::from(at != self.answered);
+        self.answered = at;
+        self.spans[0] = self.spans[0].min(round_trip);
+    }
+
+    /// Returns it, once there is one.
+    pub fn get(&self) -> Option<Duration> {
+        Some(self.spans[0].min(self.spans[1])).filter(|low| *low < Duration::MAX)
+    }
 }
 
 /// Why a session did not come up.
@@ -344,4 +381,28 @@ pub enum ConnectError {
     /// No route, or no address at all.
     #[error("unreachable")]
     Unreachable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_packet_counts_for_two_spans_and_is_forgotten_then() {
+        let ms = Duration::from_millis;
+        let mut low = RttLow::default();
+        assert_eq!(low.get(), None);
+        let mut told = |at: u64, trip: u64| {
+            low.add(ms(at), ms(trip));
+            low.get().unwrap()
+        };
+        // Every tenth packet of a path with jitter is fast, from 500 ms on none.
+        let all: Vec<_> =
+            (0..120).map(|n| told(10 * n, if n < 50 && n % 10 == 0 { 2 } else { 60 })).collect();
+        assert!(all[..60].iter().all(|low| *low == ms(2)), "{all:?}");
+        assert!(all[100..].iter().all(|low| *low == ms(60)), "{all:?}");
+        assert!((500..511).all(|n| told(n * 1_000, 70) == ms(60)), "eleven answers are no span");
+        assert!((0..24).all(|_| told(510_000, 70) == ms(60)), "those of one time are one");
+        assert!((512..540).any(|n| told(n * 1_000, 70) == ms(70)));
+    }
 }

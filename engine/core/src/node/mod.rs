@@ -26,7 +26,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 pub use input::{
-    CONTROL_BYTES_MAX, Command, ConnectError, Input, PathSample, ProbeOutcome, Publication, Sighting,
+    CONTROL_BYTES_MAX, Command, ConnectError, Input, PathSample, ProbeOutcome, Publication, RttLow, Sighting,
     Subscription,
 };
 pub use output::{Action, Announcement, Batch, Event, GapCause};

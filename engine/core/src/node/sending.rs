@@ -121,6 +121,7 @@ impl Node {
         }
         let shed = session.outbox.take_shed();
         if !shed.is_empty() {
+            session.pace.handle_shed();
             self.tell_shed(path, &shed);
         }
     }

@@ -17,10 +17,15 @@ const CEILING: f64 = 250e6;
 /// Bytes a second at least, whatever the stream's rate: 200 kbit/s.
 const FLOOR: f64 = 25e3;
 /// Share of the stream's rate below which delay alone does not push.
-const SHARE: f64 = 0.62;
-/// Delay of the fastest packets of late that is somebody's standing queue: the fastest ones meet no jitter (CoDel, RFC
-/// 8289 section 3.2).
-const DELAY_MAX: Duration = Duration::from_millis(30);
+const SHARE: f64 = 0.66;
+/// Delay of the fastest packets of late that is somebody's standing queue: the fastest ones meet little jitter (CoDel,
+/// RFC 8289 section 3.2).
+const DELAY_MAX: Duration = Duration::from_millis(15);
+/// And that delay over what the average packet waits beyond the fastest: jitter spreads packets more than it holds all.
+const DELAY_SPREAD: f64 = 1.5;
+/// Delay of theirs up to which a path has room. Between the two the rate stays: a flow that halves its own leaves the
+/// queue for a moment, and that is no room.
+const DELAY_FREE: Duration = Duration::from_millis(10);
 /// Share of packets lost over about a second that tells a path is overrun, even without delay: radio at its worst loses
 /// a fifth at random.
 const LOSS_MAX: f64 = 0.35;
@@ -81,25 +86,31 @@ impl Pace {
         }
         self.refill(now);
         self.decided_at = now;
-        self.rtt_floor = self.rtt_floor.min(sample.rtt_low);
+        if !sample.rtt_low.is_zero() {
+            self.rtt_floor = self.rtt_floor.min(sample.rtt_low);
+        }
         let sent = sample.packets_sent.saturating_sub(self.before.packets_sent);
         let lost = sample.packets_lost.saturating_sub(self.before.packets_lost);
         self.before = sample;
         let floor = (stream_rate * SHARE).max(FLOOR);
         self.sent += LOSS_WEIGHT * (sent as f64 - self.sent);
         self.lost += LOSS_WEIGHT * (lost as f64 - self.lost);
-        let overrun = self.lost > LOSS_MAX * self.sent;
+        let delay = sample.rtt_low.saturating_sub(self.rtt_floor);
+        let spread = sample.rtt.saturating_sub(sample.rtt_low);
+        // Where packets are so far apart, those that take longest pass for lost ones.
+        let jitters = spread > DELAY_MAX.max(sample.rtt_low);
+        let overrun = self.lost > LOSS_MAX * self.sent && !jitters;
         if overrun {
             self.rate = (self.rate * 0.8).max((floor / 2.0).min(self.rate));
             self.depth = self.rate * BURST_TIME;
             self.growth = GROWTH;
-        } else if sample.rtt_low > self.rtt_floor + DELAY_MAX {
+        } else if delay > DELAY_MAX.max(spread.mul_f64(DELAY_SPREAD)) {
             let factor = if self.growth > GROWTH { 0.5 } else { 0.85 };
             // Below its share, which it may be before the stream's rate is known, it rises beside the other flow.
             self.rate = (self.rate * factor).max(floor.min(self.rate * GROWTH));
             self.depth = self.rate * BURST_TIME;
             self.growth = GROWTH;
-        } else if self.limited {
+        } else if self.limited && (delay <= DELAY_FREE || self.rate < floor) {
             self.rate = (self.rate * self.growth).min(CEILING);
             self.depth = (self.depth * self.growth).min(BURST).max(self.rate * BURST_TIME);
         }
@@ -116,6 +127,11 @@ impl Pace {
         self.refill(now);
         self.limited |= self.tokens < 1.0;
         self.tokens.max(0.0) as usize
+    }
+
+    /// Takes note that media was given up, since it would not have left in time.
+    pub(crate) fn handle_shed(&mut self) {
+        self.limited = true;
     }
 
     /// Takes note of bytes that left; may overdraw by a datagram.
@@ -140,10 +156,11 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// The rate after 10 s of a stream of 1 MB/s whose fastest and average packets take so long, milliseconds.
-    fn rate(low: u64, average: u64) -> f64 {
+    /// The rate from `start` after 10 s of a stream of 1 MB/s whose fastest and average packets take so long,
+    /// milliseconds.
+    fn rate(start: f64, low: u64, average: u64) -> f64 {
         let ms = Duration::from_millis;
-        let mut pace = Pace::new(Now(0));
+        let mut pace = Pace { rate: start, ..Pace::new(Now(0)) };
         let near = PathSample { rtt: ms(1), rtt_low: ms(1), ..PathSample::default() };
         pace.handle_sample(Now(50_000), near, 1e6);
         for tick in 2..200 {
@@ -159,9 +176,10 @@ mod tests {
 
     #[test]
     fn losses_told_behind_a_burst_are_a_share_of_it() {
-        let all = |lost_each: u64| {
+        let all = |lost_each: u64, average: u64| {
+            let ms = Duration::from_millis;
             let mut pace = Pace::new(Now(0));
-            let mut sample = PathSample { rtt: Duration::from_millis(9), ..PathSample::default() };
+            let mut sample = PathSample { rtt: ms(average), rtt_low: ms(9), ..PathSample::default() };
             for tick in 2..200 {
                 // A picture of 40 packets, and in the next period sound and what the picture lost.
                 sample.packets_sent += if tick % 2 == 0 { 40 } else { 2 };
@@ -170,13 +188,36 @@ mod tests {
             }
             pace.rate()
         };
-        assert!(all(8) >= START, "a fifth is what radio loses");
-        assert!(all(20) < 1e6, "half is an overrun path");
+        assert!(all(8, 9) >= START, "a fifth is what radio loses");
+        assert!(all(20, 9) < 1e6, "half is an overrun path");
+        assert!(all(20, 60) >= START, "or one whose packets are 50 ms apart");
+    }
+
+    #[test]
+    fn where_media_is_given_up_the_rate_rises_though_nothing_waits() {
+        let after = |sheds: bool| {
+            let mut pace = Pace { rate: 1e5, ..Pace::new(Now(0)) };
+            for tick in 1..5 {
+                if sheds {
+                    pace.handle_shed();
+                }
+                pace.handle_sample(Now(tick * 50_000), PathSample::default(), 0.0);
+            }
+            pace.rate()
+        };
+        assert_eq!([false, true].map(after), [1e5, 16e5]);
     }
 
     #[test]
     fn a_standing_queue_takes_the_rate_to_its_share_and_jitter_does_not() {
-        assert!((rate(50, 60) / 1e6 - SHARE).abs() < 0.01, "{}", rate(50, 60));
-        assert!(rate(10, 60) >= CEILING, "{}", rate(10, 60));
+        let share = |rate: f64| (rate / 1e6 - SHARE).abs() < 0.04;
+        assert!(share(rate(START, 50, 60)) && share(rate(1e5, 50, 60)));
+        assert!(rate(START, 10, 60) >= CEILING);
+        assert_eq!(rate(START, 13, 60), START, "it stays where there is little of one");
+        assert!((SHARE..2.0 * SHARE).contains(&(rate(1e5, 13, 60) / 1e6)), "but not below the share");
+        assert!(rate(START, 40, 70) >= START, "jitter of which no packet is free");
+        let mut pace = Pace::new(Now(0));
+        pace.handle_sample(Now(50_000), PathSample::default(), 1e6);
+        assert_eq!(pace.rtt_floor, Duration::MAX, "nothing was measured");
     }
 }
