@@ -26,11 +26,13 @@ struct Held<T> {
     bytes: usize,
     entries: usize,
     closed: bool,
+    /// Whether the reader waits for an item, and so is through with the one before.
+    idle: bool,
 }
 
 impl<T: Weighed> Fifo<T> {
     pub(crate) fn new(items_max: usize, bytes_max: usize) -> Self {
-        let held = Held { items: VecDeque::new(), bytes: 0, entries: 0, closed: false };
+        let held = Held { items: VecDeque::new(), bytes: 0, entries: 0, closed: false, idle: false };
         Self { held: Mutex::new(held), filled: Condvar::new(), items_max, bytes_max }
     }
 
@@ -52,8 +54,10 @@ impl<T: Weighed> Fifo<T> {
     pub(crate) fn take(&self) -> Option<T> {
         let mut held = self.lock();
         while held.items.is_empty() && !held.closed {
+            held.idle = true;
             held = self.filled.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
+        held.idle = false;
         let item = held.items.pop_front()?;
         held.bytes -= item.bytes();
         held.entries -= usize::from(item.is_entry());
@@ -65,10 +69,11 @@ impl<T: Weighed> Fifo<T> {
         self.lock().entries > 0
     }
 
-    /// Returns whether nothing waits.
+    /// Returns whether nothing waits, and the reader is through with what it took.
     #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().items.is_empty()
+    pub(crate) fn is_idle(&self) -> bool {
+        let held = self.lock();
+        held.items.is_empty() && held.idle
     }
 
     /// Says that nothing more comes.

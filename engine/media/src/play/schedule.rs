@@ -8,6 +8,10 @@ use swarmcast_core::ids::Now;
 pub(super) const SLEW_MAX: i64 = 20_000;
 /// Half of the time over which the least is kept. A burst of 300 ms is forgotten after 4 s and worked off in 15 s.
 const PERIOD: Duration = Duration::from_secs(2);
+/// Parts of a time in which what is due together is compared. Sound comes in blocks of several units that are due when
+/// the last of them is: by 43 ms more than the last one, the first one of three of AAC.
+const PART: Duration = Duration::from_millis(500);
+const PARTS: usize = 4;
 /// What arrives no later than this before its time leaves the lag as it is, in microseconds: half a picture.
 const MARGIN: i64 = 20_000;
 /// Most that underruns add to the lag, in microseconds. What is later than that is passed over.
@@ -50,16 +54,44 @@ impl Least {
     }
 }
 
+/// How much later by their play time than the last units of blocks their first ones are due, regularly: the smallest
+/// of what the parts of a time had at most. A publisher's hiccup shows in one or two of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    most: i64,
+    since: Option<Now>,
+    parts: [Option<i64>; PARTS],
+}
+
+impl Spread {
+    fn put(&mut self, now: Now, value: i64) {
+        let since = *self.since.get_or_insert(now);
+        if now.since(since) >= PART {
+            self.parts.rotate_right(1);
+            self.parts[0] = Some(self.most);
+            (self.most, self.since) = (0, Some(now));
+        }
+        self.most = self.most.max(value);
+    }
+
+    fn get(&self) -> i64 {
+        self.parts.iter().flatten().copied().min().unwrap_or(0)
+    }
+}
+
 /// The jitter buffer's length, as a lag: what carries the play time `t` is played at `t` + lag of this host's clock.
 ///
 /// Play times are microseconds. A unit's play time is its media time, moved so that the first unit of a run is played
-/// when it is due; from there on the lag follows what is due, plus what underruns have added.
+/// when it is due; from there on the lag follows what is due, so that no unit of a block is played before that, plus
+/// what underruns have added.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schedule {
     lag: i64,
     lag_at: Now,
     /// How much later than by its play time a unit is due, of late: the publisher's clock runs at another rate.
     drift: i64,
+    /// What lies between the first and the last that are due together.
+    spread: Spread,
     /// What underruns have added.
     extra: i64,
     deviations: Least,
@@ -81,6 +113,7 @@ impl Schedule {
     /// Begins a run with a timeline of its own. What underruns have added stays.
     pub(crate) fn begin(&mut self) {
         self.begun = None;
+        self.spread = Spread::default();
         self.deviations = Least::default();
         self.slack = Least::default();
     }
@@ -91,6 +124,9 @@ impl Schedule {
         let begun = *self.begun.get_or_insert(now);
         self.deviations.put(now, deviation);
         self.drift = self.deviations.least().unwrap_or(deviation);
+        if !self.in_step {
+            self.spread.put(now, deviation.saturating_sub(self.drift));
+        }
         if now.since(begun) < SETTLING {
             self.lag_at = now;
             self.jump_if_far(NEAR);
@@ -147,7 +183,7 @@ impl Schedule {
 
     /// Returns how much later than due everything is played.
     pub(crate) fn extra(&self) -> Duration {
-        Duration::from_micros((self.lag - self.drift).max(0) as u64)
+        Duration::from_micros((self.lag - self.due()).max(0) as u64)
     }
 
     /// Returns how much later than by its play time a unit is due.
@@ -160,8 +196,13 @@ impl Schedule {
         self.underruns
     }
 
+    /// The lag with which all are played when they are due.
+    fn due(&self) -> i64 {
+        self.drift.saturating_add(self.spread.get())
+    }
+
     fn target(&self) -> i64 {
-        self.drift.saturating_add(self.extra)
+        self.due().saturating_add(self.extra)
     }
 
     fn jump_if_far(&mut self, far: i64) {
@@ -181,7 +222,7 @@ impl Schedule {
         if self.in_step {
             return;
         }
-        let behind = self.lag - self.drift;
+        let behind = self.lag - self.due();
         if behind + late <= EXTRA_MAX {
             self.extra = (behind + late + MARGIN).min(EXTRA_MAX);
             self.lag = self.target();
@@ -191,7 +232,7 @@ impl Schedule {
     /// Gives back what nothing has needed for a while.
     fn shrink(&mut self) {
         let Some(spare) = self.slack.proven().filter(|_| self.extra > 0) else { return };
-        let enough = self.lag - (spare - MARGIN).max(0) - self.drift;
+        let enough = self.lag - (spare - MARGIN).max(0) - self.due();
         self.extra = self.extra.min(enough.max(0));
     }
 }
@@ -215,6 +256,22 @@ mod tests {
         let mut schedule = Schedule::default();
         feed(&mut schedule, (1, 20), |_| 100_000);
         assert_eq!((schedule.lag(Now(20_000_000)), schedule.underruns()), (0, 0));
+    }
+
+    #[test]
+    fn the_first_unit_of_a_block_has_the_whole_delay_too() {
+        let fed = |mut schedule: Schedule| {
+            for at in (1_000_000..20_000_000_u64).step_by(UNIT as usize) {
+                // Three units a block; the publisher is late by 80 ms with one of 50.
+                let block = at / (3 * UNIT);
+                let due = Now((block + 1) * 3 * UNIT + if block % 50 == 0 { 80_000 } else { 0 });
+                schedule.handle_arrival(Now(due.0 - 100_000), at as i64, due);
+            }
+            (schedule.lag(Now(20_000_000)), schedule.extra(), schedule.underruns())
+        };
+        let (last, first) = (UNIT as i64, 3 * UNIT as i64);
+        assert_eq!(fed(Schedule::default()), (first, Duration::ZERO, 0));
+        assert_eq!(fed(Schedule::new(true)).0, last, "who keeps step with others does what all can know");
     }
 
     #[test]

@@ -50,8 +50,8 @@ fn play(player: &mut Player, early: impl Fn(u64) -> i64, wanted: impl Fn(&Access
 
 /// Waits until the threads have decoded as much as they may.
 fn settle(player: &Player) {
-    let until = std::time::Instant::now() + Duration::from_millis(200);
-    let idle = |lane: &Option<Lane>| lane.as_ref().is_none_or(|lane| lane.orders.is_empty());
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    let idle = |lane: &Option<Lane>| lane.as_ref().is_none_or(|lane| lane.orders.is_idle());
     while std::time::Instant::now() < until {
         let state = player.shared.lock();
         let pictures = state.pictures.len() >= PICTURES_AHEAD || idle(&player.pictures);
