@@ -144,6 +144,8 @@ impl Ladder {
 
     /// Looks how far the pictures reach that were delivered; to be called whenever anything comes.
     pub(super) fn look(&mut self, now: Now) {
+        // There may have been nothing lower to go to.
+        self.trouble = self.trouble.filter(|_| !self.held(now));
         // A publisher that pauses or is gone has no pictures to send.
         let flows = matches!(self.verdict, Verdict::Live | Verdict::Degraded);
         let Some(newest) = self.newest.filter(|_| flows) else {
@@ -174,9 +176,13 @@ impl Ladder {
         if let Some(cause) = self.trouble {
             return self.next_to(at, false).map(|to| Wish { to, cause });
         }
-        let held = now.since(self.clean) >= self.hold_down * 2_u32.pow(self.relapses);
-        let to = self.next_to(at, true).filter(|_| held && self.verdict == Verdict::Live)?;
+        let to = self.next_to(at, true).filter(|_| self.held(now) && self.verdict == Verdict::Live)?;
         Some(Wish { to, cause: QualityCause::Clean })
+    }
+
+    /// Returns whether the hold-down passed without trouble.
+    fn held(&self, now: Now) -> bool {
+        now.since(self.clean) >= self.hold_down * 2_u32.pow(self.relapses)
     }
 
     /// Returns the next higher or lower rendition by its rate.

@@ -162,6 +162,16 @@ fn it_goes_up_after_the_hold_down_which_doubles_with_each_relapse() {
 }
 
 #[test]
+fn it_goes_up_from_the_lowest_that_was_in_trouble_too() {
+    let mut ladder = playing(Quality::Auto, 1);
+    ladder.witness(Now(3 * SECOND), &gap(GapCause::Shed));
+    ladder.look(Now(6 * SECOND));
+    assert_eq!((ladder.suffers(), wish(&ladder, 6)), (true, None), "there is nothing lower");
+    ladder.look(Now(7 * SECOND));
+    assert_eq!((ladder.suffers(), wish(&ladder, 7)), (false, Some((2, QualityCause::Clean))));
+}
+
+#[test]
 fn a_quality_that_was_chosen_is_left_for_another_choice_alone() {
     let mut ladder = playing(Quality::Highest, 0);
     ladder.witness(Now(3 * SECOND), &Event::Overrun { access_units: 1 });
