@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::{let_run, span};
+use crate::event::Event;
 use crate::host::Host;
 use crate::lab::Lab;
 use crate::network::Network;
@@ -26,6 +27,9 @@ const NARROW: u64 = 1_000_000;
 /// Longest that going down or up may take: the hold-down, two random-access points, and a busy machine.
 const CHANGE_MAX: Duration = Duration::from_secs(30);
 
+/// Time behind going up after which trouble is no relapse: one doubles the time until the viewer goes up again.
+const CALM: Duration = Duration::from_secs(65);
+
 /// Time between two pictures, and between two access units of sound, seconds.
 const STEPS: [(&str, f64); 2] = [("video", 0.040), ("audio", 0.020)];
 
@@ -43,11 +47,15 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let fixed = [swarm.watch(2, &watch("highest"))?, swarm.watch(3, &watch("lowest"))?];
     let viewer = swarm.watch(1, &watch("auto"))?;
     viewer.first_access_unit()?;
-    for _ in 0..report.length().pick(1, 5) {
-        for down in [true, false] {
-            let_run(span(report, 3, 10));
-            change(report, &viewer, network.host(1), down)?;
-        }
+    for round in 0..report.length().pick(1, 2) {
+        let_run(if round == 0 { span(report, 3, 10) } else { CALM });
+        change(report, &viewer, network.host(1), true)?;
+        let left = clock::monotonic();
+        let is_left = |stats: &Event| stats.t() > left && stats.number("consumers") == Some(0.0);
+        let told = fixed[0].member.process.wait_event_where("stats", CHANGE_MAX, is_left)?;
+        report.add("whoever it left pushes no more", told.t() - left, Unit::Seconds, Goal::AtMost(15.0));
+        let_run(span(report, 3, 10));
+        change(report, &viewer, network.host(1), false)?;
     }
     let_run(span(report, 3, 10));
     judge_changes(report, &viewer)?;

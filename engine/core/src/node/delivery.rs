@@ -120,10 +120,16 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.unicast.wanted = false;
         let Some(path) = stream.unicast.path.take() else { return };
-        stream.unicast.leaving.clear();
         let rtt = self.sessions.get(&path).map_or(Duration::ZERO, Session::rtt);
         let from = stream.edge().after(rtt * 2 + NOTICE);
-        stream.supply.end(path, from);
+        let former = std::mem::take(&mut stream.unicast.leaving);
+        if former.is_empty() {
+            stream.supply.end(path, from);
+        } else {
+            // It never pushed, so nobody was left.
+            stream.supply.drop_path(now, path);
+            former.into_iter().for_each(|(path, stripes)| stream.supply.restore(now, path, stripes));
+        }
         self.send_control(path, &Control::Unsubscribe { tag, stripes: StripeMask::ALL, from });
         self.find_suppliers(now, tag);
     }

@@ -177,8 +177,9 @@ impl Node {
             self.close_channel(source.handle);
         }
         self.remember_retired(tag, stream.keys.key());
-        let supplying: Vec<_> =
-            self.sessions.keys().copied().filter(|p| !stream.supply.supplied_by(*p).is_empty()).collect();
+        let leaving: Vec<_> = stream.unicast.leaving.iter().map(|(path, _)| *path).collect();
+        let supplies = |path: &PathId| !stream.supply.supplied_by(*path).is_empty() || leaving.contains(path);
+        let supplying: Vec<_> = self.sessions.keys().copied().filter(supplies).collect();
         for path in supplying {
             self.send_control(
                 path,
