@@ -264,7 +264,7 @@ mod tests {
             for at in (1_000_000..20_000_000_u64).step_by(UNIT as usize) {
                 // Three units a block; the publisher is late by 80 ms with one of 50.
                 let block = at / (3 * UNIT);
-                let due = Now((block + 1) * 3 * UNIT + if block % 50 == 0 { 80_000 } else { 0 });
+                let due = Now((block + 1) * 3 * UNIT + if block.is_multiple_of(50) { 80_000 } else { 0 });
                 schedule.handle_arrival(Now(due.0 - 100_000), at as i64, due);
             }
             (schedule.lag(Now(20_000_000)), schedule.extra(), schedule.underruns())
