@@ -79,7 +79,10 @@ pub(super) fn run(stage: &Stage, opened: Opened) {
 fn open(stage: &Stage) -> Result<(Sdl, WindowCanvas, EventPump), String> {
     let sdl = sdl2::init()?;
     let video = sdl.video()?;
-    let mut builder = video.window(&format!("{} - swarmcast", stage.title), SIZE.0, SIZE.1);
+    // Without a window manager nobody else would keep it on the screen.
+    let room = video.display_usable_bounds(0).map_or(SIZE, |bounds| bounds.size());
+    let (width, height) = (SIZE.0.min(room.0), SIZE.1.min(room.1));
+    let mut builder = video.window(&format!("{} - swarmcast", stage.title), width, height);
     let window = builder.position_centered().resizable().allow_highdpi().build();
     let window = window.map_err(|error| error.to_string())?;
     let canvas = window.into_canvas().present_vsync().build().map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 //!
 //! Live media knows its rate, and random loss says nothing about room on the path; so the rate falls when the queue on
 //! the path grows or when a third of all packets is lost, never below a share of the stream's own rate, and rises
-//! otherwise. With the share at 0.62 a stream beside one greedy TCP flow keeps its sound and most of its pictures and
+//! otherwise. With the share at 0.66 a stream beside one greedy TCP flow keeps its sound and most of its pictures and
 //! leaves the other flow its part.
 
 use std::time::Duration;

@@ -157,6 +157,24 @@ fn who_asks_for_unicast_gets_all_of_it_from_the_publisher_and_can_go_back() {
 }
 
 #[test]
+fn who_leaves_just_after_it_asked_for_unicast_is_pushed_nothing_more() {
+    let bytes = [false, true].map(|asked| {
+        let mut scenario = Scenario { duration: S * 11, ..Scenario::new(50, 5) };
+        let to = PathKind::Unicast;
+        let fall = Deed::Command(HostId(2), Command::Fall { stream: StreamHandle(1), to });
+        scenario.deeds.extend(asked.then_some((S * 5, fall)));
+        scenario.deeds.push((S * 5, Deed::Unsubscribe { host: HostId(2) }));
+        let mut world = scenario.build().unwrap();
+        world.run_until(S * 7);
+        let sent = |report: &Report| report.hosts.iter().map(|host| host.sent.wire_bytes).sum::<u64>();
+        let before = sent(&Report::of(&world, 50));
+        sent(&finish(&mut world, &scenario)) - before
+    });
+    let [left, asked] = bytes;
+    assert!(asked * 20 < left * 21, "{asked} instead of {left} bytes in 4 s for the four that stay");
+}
+
+#[test]
 fn a_short_buffer_hides_the_way_down_to_unicast_but_for_a_third_of_a_second() {
     let cut = S * 5;
     let mut deeds = blocked(Whom::All, Blockade::Everything, cut, S * 60).to_vec();
