@@ -144,8 +144,10 @@ impl Ladder {
 
     /// Looks how far the pictures reach that were delivered; to be called whenever anything comes.
     pub(super) fn look(&mut self, now: Now) {
-        // There may have been nothing lower to go to.
-        self.trouble = self.trouble.filter(|_| !self.held(now));
+        let lowest = |at| self.next_to(at, false).is_none();
+        if self.trouble.is_some() && self.at.is_some_and(lowest) && self.held(now) {
+            self.trouble = None;
+        }
         // A publisher that pauses or is gone has no pictures to send.
         let flows = matches!(self.verdict, Verdict::Live | Verdict::Degraded);
         let Some(newest) = self.newest.filter(|_| flows) else {

@@ -172,6 +172,15 @@ fn it_goes_up_from_the_lowest_that_was_in_trouble_too() {
 }
 
 #[test]
+fn it_goes_down_without_a_hold_down_too() {
+    let mut ladder = Ladder::new(Quality::Auto, Duration::ZERO, DELAY);
+    ladder.witness(Now(0), &opened(2));
+    ladder.witness(Now(3 * SECOND), &gap(GapCause::Shed));
+    ladder.look(Now(3 * SECOND));
+    assert_eq!(wish(&ladder, 3), Some((1, QualityCause::Capacity)));
+}
+
+#[test]
 fn a_quality_that_was_chosen_is_left_for_another_choice_alone() {
     let mut ladder = playing(Quality::Highest, 0);
     ladder.witness(Now(3 * SECOND), &Event::Overrun { access_units: 1 });
