@@ -281,7 +281,8 @@ impl Player {
         let base =
             *self.base.get_or_insert_with(|| (due.0 as i64 - decoded).saturating_sub(state.schedule.drift()));
         let at = base.saturating_add(decoded);
-        state.schedule.handle_arrival(now, at, due);
+        let kind = if place == 0 { TrackKind::Video } else { TrackKind::Audio };
+        state.schedule.handle_arrival(now, at, due, kind);
         state.newest[place] = state.newest[place].max(Some(at));
         if !self.config.decodes {
             let length = lane.time_base.to_micros(i64::from(unit.duration));
@@ -298,7 +299,7 @@ impl Player {
         lane.awaits_key = !lane.orders.put(Order::Unit(Unit { payload, decoded: at, shown, key: unit.key }));
     }
 
-    /// Returns how much later than it is due everything is played.
+    /// Returns by how much the jitter buffer has grown: for so long what is lost is still of use when it comes.
     pub fn grown(&self) -> Duration {
         self.shared.lock().schedule.extra()
     }

@@ -54,7 +54,7 @@ impl Player {
         self.inner.speaker()
     }
 
-    /// Returns how much later than it is due everything is played, for [`crate::Subscriber::set_grown`].
+    /// Returns by how much the jitter buffer has grown, for [`crate::Subscriber::set_grown`].
     pub fn grown(&self) -> Duration {
         self.inner.grown()
     }

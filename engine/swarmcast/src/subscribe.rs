@@ -410,7 +410,7 @@ impl Subscriber {
         block_on(self.next(), wait).ok_or(TimedOut)
     }
 
-    /// Says how much later than it is due everything is played by now, as [`crate::Player::grown`] tells: what is
+    /// Says by how much the jitter buffer has grown by now, as [`crate::Player::grown`] tells: what is
     /// lost is then waited for a little less than that longer, so that it comes in time. Without a player to tell it
     /// there is nothing to say.
     pub fn set_grown(&mut self, grown: Duration) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use swarmcast_core::catalogue::TrackKind;
 use swarmcast_core::ids::Now;
 
 /// Fastest change of the lag, parts of a million: 2 %, a third of a semitone, which nobody hears.
@@ -12,7 +13,8 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// the last of them is: by 43 ms more than the last one, the first one of three of AAC.
 const PART: Duration = Duration::from_millis(500);
 const PARTS: usize = 4;
-/// What arrives no later than this before its time leaves the lag as it is, in microseconds: half a picture.
+/// What comes when it is due is played so much later, in which it is delivered and decoded, in microseconds: half a
+/// picture. What arrives no later than this before its time leaves the lag as it is.
 const MARGIN: i64 = 20_000;
 /// Most that underruns add to the lag, in microseconds. What is later than that is passed over.
 const EXTRA_MAX: i64 = 1_000_000;
@@ -82,8 +84,8 @@ impl Spread {
 /// The jitter buffer's length, as a lag: what carries the play time `t` is played at `t` + lag of this host's clock.
 ///
 /// Play times are microseconds. A unit's play time is its media time, moved so that the first unit of a run is played
-/// when it is due; from there on the lag follows what is due, so that no unit of a block is played before that, plus
-/// what underruns have added.
+/// when it is due; from there on the lag follows what is due, so that every unit of a block may come as late as that
+/// and is still decoded and handed to the loudspeaker in time, plus what underruns have added.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schedule {
     lag: i64,
@@ -92,6 +94,8 @@ pub(crate) struct Schedule {
     drift: i64,
     /// What lies between the first and the last that are due together.
     spread: Spread,
+    /// How long before it is heard sound is taken by the loudspeaker.
+    ahead: i64,
     /// What underruns have added.
     extra: i64,
     deviations: Least,
@@ -118,8 +122,13 @@ impl Schedule {
         self.slack = Least::default();
     }
 
+    /// Says that the loudspeaker takes what is heard up to so long from now.
+    pub(crate) fn set_ahead(&mut self, ahead: Duration) {
+        self.ahead = ahead.as_micros() as i64;
+    }
+
     /// Takes a unit that arrives `now`, to be decoded at the play time `at` and due `due`.
-    pub(crate) fn handle_arrival(&mut self, now: Now, at: i64, due: Now) {
+    pub(crate) fn handle_arrival(&mut self, now: Now, at: i64, due: Now, kind: TrackKind) {
         let deviation = (due.0 as i64).saturating_sub(at);
         let begun = *self.begun.get_or_insert(now);
         self.deviations.put(now, deviation);
@@ -133,7 +142,8 @@ impl Schedule {
             return;
         }
         self.jump_if_far(JUMP);
-        let slack = at.saturating_add(self.lag(now)).saturating_sub(now.0 as i64);
+        let ahead = if kind == TrackKind::Audio { self.ahead } else { 0 };
+        let slack = at.saturating_add(self.lag(now)).saturating_sub(ahead.saturating_add(now.0 as i64));
         if slack >= 0 {
             self.slack.put(now, slack);
             self.shrink();
@@ -181,7 +191,7 @@ impl Schedule {
         }
     }
 
-    /// Returns how much later than due everything is played.
+    /// Returns how much underruns have made everything later.
     pub(crate) fn extra(&self) -> Duration {
         Duration::from_micros((self.lag - self.due()).max(0) as u64)
     }
@@ -196,9 +206,10 @@ impl Schedule {
         self.underruns
     }
 
-    /// The lag with which all are played when they are due.
+    /// The lag with which all may come when they are due. Who keeps step plays at that instant.
     fn due(&self) -> i64 {
-        self.drift.saturating_add(self.spread.get())
+        let hurry = if self.in_step { 0 } else { self.ahead + MARGIN };
+        self.drift.saturating_add(self.spread.get()).saturating_add(hurry)
     }
 
     fn target(&self) -> i64 {
@@ -243,11 +254,15 @@ mod tests {
 
     const UNIT: u64 = 20_000;
 
+    fn arrive(schedule: &mut Schedule, now: Now, at: i64, due: Now) {
+        schedule.handle_arrival(now, at, due, TrackKind::Video);
+    }
+
     /// Feeds units that arrive `early` before they are due, from `from` to `to` seconds.
     fn feed(schedule: &mut Schedule, (from, to): (u64, u64), early: impl Fn(u64) -> i64) {
         for at in (from * 1_000_000..to * 1_000_000).step_by(UNIT as usize) {
             let now = Now((at as i64 - early(at)) as u64);
-            schedule.handle_arrival(now, at as i64, Now(at));
+            arrive(schedule, now, at as i64, Now(at));
         }
     }
 
@@ -255,7 +270,24 @@ mod tests {
     fn units_in_time_are_played_when_they_are_due() {
         let mut schedule = Schedule::default();
         feed(&mut schedule, (1, 20), |_| 100_000);
-        assert_eq!((schedule.lag(Now(20_000_000)), schedule.underruns()), (0, 0));
+        assert_eq!((schedule.lag(Now(20_000_000)), schedule.underruns()), (MARGIN, 0));
+        assert_eq!(schedule.extra(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_unit_that_comes_when_it_is_due_is_in_time_to_be_decoded_and_heard() {
+        let fed = |kind: TrackKind, late: u64| {
+            let mut schedule = Schedule::default();
+            schedule.set_ahead(Duration::from_millis(40));
+            for at in (1_000_000..5_000_000_u64).step_by(UNIT as usize) {
+                schedule.handle_arrival(Now(at + late), at as i64, Now(at), kind);
+            }
+            (schedule.lag(Now(5_000_000)), schedule.underruns())
+        };
+        let lag = 40_000 + MARGIN;
+        assert_eq!(fed(TrackKind::Audio, MARGIN as u64), (lag, 0));
+        assert_eq!(fed(TrackKind::Video, lag as u64), (lag, 0));
+        assert_eq!(fed(TrackKind::Audio, MARGIN as u64 + 1).1, 1, "the loudspeaker has gone without it");
     }
 
     #[test]
@@ -265,11 +297,11 @@ mod tests {
                 // Three units a block; the publisher is late by 80 ms with one of 50.
                 let block = at / (3 * UNIT);
                 let due = Now((block + 1) * 3 * UNIT + if block.is_multiple_of(50) { 80_000 } else { 0 });
-                schedule.handle_arrival(Now(due.0 - 100_000), at as i64, due);
+                arrive(&mut schedule, Now(due.0 - 100_000), at as i64, due);
             }
             (schedule.lag(Now(20_000_000)), schedule.extra(), schedule.underruns())
         };
-        let (last, first) = (UNIT as i64, 3 * UNIT as i64);
+        let (last, first) = (UNIT as i64, 3 * UNIT as i64 + MARGIN);
         assert_eq!(fed(Schedule::default()), (first, Duration::ZERO, 0));
         assert_eq!(fed(Schedule::new(true)).0, last, "who keeps step with others does what all can know");
     }
@@ -289,7 +321,7 @@ mod tests {
             assert!(last - lag <= 22_000 && lag <= last, "{last} to {lag}");
             last = lag;
         }
-        assert!(last < NEAR, "{last}");
+        assert!(last < MARGIN + NEAR, "{last}");
         assert_eq!(schedule.underruns(), 1);
     }
 
@@ -309,7 +341,7 @@ mod tests {
             feed(&mut schedule, (1, 5), |_| 100_000);
             for at in (5_000_000..6_000_000_u64).step_by(UNIT as usize) {
                 let due = Now(at + micros);
-                schedule.handle_arrival(Now(due.0 - 100_000), at as i64, due);
+                arrive(&mut schedule, Now(due.0 - 100_000), at as i64, due);
             }
             schedule.lag(Now(6_000_000 + micros))
         };
@@ -330,10 +362,11 @@ mod tests {
         for at in (1_000_000..61_000_000_u64).step_by(UNIT as usize) {
             // 1000 ppm.
             let due = Now(at + at / 1_000);
-            schedule.handle_arrival(Now(due.0 - 100_000), at as i64, due);
+            arrive(&mut schedule, Now(due.0 - 100_000), at as i64, due);
         }
         let lag = schedule.lag(Now(61_000_000));
-        assert!((56_000..=61_000).contains(&lag), "{lag}");
+        let drifted = lag - MARGIN;
+        assert!((56_000..=61_000).contains(&drifted), "{drifted}");
         assert_eq!(schedule.underruns(), 0);
     }
 
@@ -343,9 +376,9 @@ mod tests {
         feed(&mut schedule, (1, 5), |_| 100_000);
         for at in (5_000_000..6_000_000_u64).step_by(UNIT as usize) {
             let due = Now(at + 3_000_000);
-            schedule.handle_arrival(Now(due.0 - 100_000), at as i64, due);
+            arrive(&mut schedule, Now(due.0 - 100_000), at as i64, due);
         }
-        assert_eq!((schedule.lag(Now(9_000_000)), schedule.underruns()), (3_000_000, 0));
+        assert_eq!((schedule.lag(Now(9_000_000)), schedule.underruns()), (3_000_000 + MARGIN, 0));
     }
 
     #[test]
@@ -355,9 +388,9 @@ mod tests {
         // Three seconds of media within half a second, then at its pace.
         for at in (5_000_000..10_000_000_u64).step_by(UNIT as usize) {
             let due = at.max(8_000_000 + (at - 5_000_000) / 6);
-            schedule.handle_arrival(Now(due - 100_000), at as i64, Now(due));
+            arrive(&mut schedule, Now(due - 100_000), at as i64, Now(due));
         }
-        assert_eq!((schedule.lag(Now(10_000_000)), schedule.underruns()), (0, 0));
+        assert_eq!((schedule.lag(Now(10_000_000)), schedule.underruns()), (MARGIN, 0));
     }
 
     #[test]
@@ -365,15 +398,15 @@ mod tests {
         let mut schedule = Schedule::default();
         feed(&mut schedule, (1, 5), |_| 100_000);
         feed(&mut schedule, (5, 6), |_| -2_500_000);
-        assert_eq!((schedule.lag(Now(8_500_000)), schedule.underruns()), (0, 1));
+        assert_eq!((schedule.lag(Now(8_500_000)), schedule.underruns()), (MARGIN, 1));
     }
 
     #[test]
     fn a_joiner_is_level_as_soon_as_the_clock_is_known() {
         let mut schedule = Schedule::default();
         // The first unit seems due a second later than it is.
-        schedule.handle_arrival(Now(1_000_000), 2_000_000, Now(2_000_000));
-        schedule.handle_arrival(Now(1_010_000), 2_040_000, Now(1_040_000));
-        assert_eq!(schedule.lag(Now(1_020_000)), -1_000_000);
+        arrive(&mut schedule, Now(1_000_000), 2_000_000, Now(2_000_000));
+        arrive(&mut schedule, Now(1_010_000), 2_040_000, Now(1_040_000));
+        assert_eq!(schedule.lag(Now(1_020_000)), MARGIN - 1_000_000);
     }
 }

@@ -119,6 +119,9 @@ impl Sound {
     pub(crate) fn fill(&mut self, schedule: &mut Schedule, now: Now, latency: Duration, out: &mut [f32]) {
         let frames = out.len() / 2;
         let start = self.callback_at(now.0 as i64 + latency.as_micros() as i64, frames);
+        if !self.blocks.is_empty() {
+            schedule.set_ahead(latency + Duration::from_micros(micros(frames) as u64));
+        }
         let lag = schedule.lag(now);
         let mut heard = None;
         let mut done = 0;
@@ -271,7 +274,7 @@ mod tests {
 
     #[test]
     fn it_begins_at_its_time_and_is_the_clock() {
-        let (mut sound, mut schedule) = (Sound::default(), Schedule::default());
+        let (mut sound, mut schedule) = (Sound::default(), Schedule::new(true));
         sound.put(block(1_025_000, 4_800, 0.5));
         // Heard from 1.010 to 1.020 s: nothing yet, and no clock.
         assert!(call(&mut sound, &mut schedule, 1_000).iter().all(|sample| *sample == 0.0));
@@ -284,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_is_late_is_left_out_and_what_is_slightly_off_is_caught_up_with() {
-        let (mut sound, mut schedule) = (Sound::default(), Schedule::default());
+        let (mut sound, mut schedule) = (Sound::default(), Schedule::new(true));
         sound.put(block(900_000, 48_000, 0.5));
         call(&mut sound, &mut schedule, 1_000);
         assert_eq!(sound.play_time(Now(1_010_000)), Some(1_010_000), "110 ms were left out");
@@ -302,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_device_that_is_too_fast_is_followed_without_an_offset() {
-        let (mut sound, mut schedule) = (Sound::default(), Schedule::default());
+        let (mut sound, mut schedule) = (Sound::default(), Schedule::new(true));
         sound.put(block(1_010_000, 48_000 * 25, 0.5));
         let mut out = [0.0; 960];
         // 10 ms of samples each 9.9 ms, by turns 2 ms early and late.
@@ -317,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_silent_for_as_long_as_it_is() {
-        let (mut sound, mut schedule) = (Sound::default(), Schedule::default());
+        let (mut sound, mut schedule) = (Sound::default(), Schedule::new(true));
         sound.put(block(1_010_000, 480, 0.5));
         sound.put(block(1_030_000, 480, 0.25));
         assert_eq!(call(&mut sound, &mut schedule, 1_000)[2 * 100], 0.5);
@@ -337,7 +340,7 @@ mod tests {
 
     #[test]
     fn muting_fades_out_within_10_ms() {
-        let (mut sound, mut schedule) = (Sound { muted: true, ..Sound::default() }, Schedule::default());
+        let (mut sound, mut schedule) = (Sound { muted: true, ..Sound::default() }, Schedule::new(true));
         sound.put(block(1_010_000, 4_800, 0.5));
         let out = call(&mut sound, &mut schedule, 1_000);
         assert!(out[100] > 0.3, "{}", out[100]);
