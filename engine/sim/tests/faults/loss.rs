@@ -1,7 +1,10 @@
 //! Loss, bursts, reordering and duplicates on multicast and on sessions alike.
 
+use swarmcast_core::ids::StreamHandle;
+use swarmcast_core::node::Command;
 use swarmcast_sim::lan::{Blockade, Whom};
 use swarmcast_sim::link::{LinkModel, LossModel};
+use swarmcast_sim::scenario::PUBLISHER;
 
 use super::*;
 
@@ -59,4 +62,22 @@ fn a_hundred_packets_out_of_order_or_twice_are_nothing() {
     for viewer in report.viewers() {
         assert!(turned(viewer, (PathKind::Multicast, PathKind::Mesh), S * 5..S * 12).is_none());
     }
+}
+
+#[test]
+fn what_is_lost_is_waited_for_as_long_as_the_jitter_buffer_has_grown() {
+    let missing = |by: Duration| {
+        let mut scenario = Scenario { playout_delay: MS * 150, duration: S * 8, ..Scenario::new(87, 1) };
+        scenario.world.link.latency = MS * 50;
+        let lossy = LinkModel { loss: LossModel::Random(0.3), ..scenario.world.link };
+        let deeds = [
+            (S * 4, Deed::Command(HostId(1), Command::Grown { stream: StreamHandle(1), by })),
+            (S * 5, Deed::SetLink(PUBLISHER, HostId(1), lossy)),
+            (MS * 5_300, Deed::SetLink(PUBLISHER, HostId(1), scenario.world.link)),
+        ];
+        run(scenario, deeds).missing().0
+    };
+    // What is pulled comes 150 ms behind the others at best.
+    let (short, grown) = (missing(Duration::ZERO), missing(MS * 400));
+    assert!(short > 0 && grown == 0, "{short}, {grown}");
 }
