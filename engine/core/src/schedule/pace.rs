@@ -26,6 +26,13 @@ const DELAY_SPREAD: f64 = 1.5;
 /// Delay of theirs up to which a path has room. Between the two the rate stays: a flow that halves its own leaves the
 /// queue for a moment, and that is no room.
 const DELAY_FREE: Duration = Duration::from_millis(10);
+/// For so long a queue does not stand still: another flow fills and drains it. What does is a longer path.
+const STEADY: Duration = Duration::from_secs(2);
+/// Least by which a queue moves meanwhile, and the part of what the average packet waits that jitter moves it by.
+const STEADY_WITHIN: Duration = Duration::from_millis(2);
+const STEADY_SPREAD: f64 = 0.25;
+/// Share of packets lost from which a queue may stand still as it is full.
+const STEADY_LOSS: f64 = 0.02;
 /// Share of packets lost over about a second that tells a path is overrun, even without delay: radio at its worst loses
 /// a fifth at random.
 const LOSS_MAX: f64 = 0.35;
@@ -56,6 +63,8 @@ pub(crate) struct Pace {
     /// Factor by which the rate rises: 2 until the path shows a queue, little from then on.
     growth: f64,
     rtt_floor: Duration,
+    /// Since when the fastest packets have taken how long, at least and at most, while that was more than before.
+    steady: Option<(Now, Duration, Duration)>,
     /// Packets sent and lost in a period of late.
     sent: f64,
     lost: f64,
@@ -73,6 +82,7 @@ impl Pace {
             limited: false,
             growth: 2.0,
             rtt_floor: Duration::MAX,
+            steady: None,
             sent: 0.0,
             lost: 0.0,
             before: PathSample::default(),
@@ -86,17 +96,22 @@ impl Pace {
         }
         self.refill(now);
         self.decided_at = now;
-        if !sample.rtt_low.is_zero() {
-            self.rtt_floor = self.rtt_floor.min(sample.rtt_low);
-        }
         let sent = sample.packets_sent.saturating_sub(self.before.packets_sent);
         let lost = sample.packets_lost.saturating_sub(self.before.packets_lost);
         self.before = sample;
         let floor = (stream_rate * SHARE).max(FLOOR);
         self.sent += LOSS_WEIGHT * (sent as f64 - self.sent);
         self.lost += LOSS_WEIGHT * (lost as f64 - self.lost);
-        let delay = sample.rtt_low.saturating_sub(self.rtt_floor);
         let spread = sample.rtt.saturating_sub(sample.rtt_low);
+        if !sample.rtt_low.is_zero() {
+            self.rtt_floor = self.rtt_floor.min(sample.rtt_low);
+        }
+        let queue_min = DELAY_MAX.max(spread.mul_f64(DELAY_SPREAD));
+        let mut delay = sample.rtt_low.saturating_sub(self.rtt_floor);
+        if self.is_steady(now, sample.rtt_low, delay > queue_min, spread) {
+            self.rtt_floor = sample.rtt_low;
+            delay = Duration::ZERO;
+        }
         // Where packets are so far apart, those that take longest pass for lost ones.
         let jitters = spread > DELAY_MAX.max(sample.rtt_low);
         let overrun = self.lost > LOSS_MAX * self.sent && !jitters;
@@ -104,7 +119,7 @@ impl Pace {
             self.rate = (self.rate * 0.8).max((floor / 2.0).min(self.rate));
             self.depth = self.rate * BURST_TIME;
             self.growth = GROWTH;
-        } else if delay > DELAY_MAX.max(spread.mul_f64(DELAY_SPREAD)) {
+        } else if delay > queue_min {
             let factor = if self.growth > GROWTH { 0.5 } else { 0.85 };
             // Below its share, which it may be before the stream's rate is known, it rises beside the other flow.
             self.rate = (self.rate * factor).max(floor.min(self.rate * GROWTH));
@@ -115,6 +130,23 @@ impl Pace {
             self.depth = (self.depth * self.growth).min(BURST).max(self.rate * BURST_TIME);
         }
         self.limited = false;
+    }
+
+    /// Returns whether what seems a queue has stood still for long enough to be a longer path; `low` is what the
+    /// fastest packets of late took.
+    fn is_steady(&mut self, now: Now, low: Duration, is_queue: bool, spread: Duration) -> bool {
+        if !is_queue || self.lost > STEADY_LOSS * self.sent {
+            self.steady = None;
+            return false;
+        }
+        let (since, least, most) = self.steady.unwrap_or((now, low, low));
+        let (least, most) = (least.min(low), most.max(low));
+        if most - least > STEADY_WITHIN.max(spread.mul_f64(STEADY_SPREAD)) {
+            self.steady = Some((now, low, low));
+            return false;
+        }
+        self.steady = Some((since, least, most));
+        now.since(since) >= STEADY
     }
 
     /// Returns what may leave in the long run, bytes a second.
@@ -157,7 +189,7 @@ mod tests {
     use super::*;
 
     /// The rate from `start` after 10 s of a stream of 1 MB/s whose fastest and average packets take so long,
-    /// milliseconds.
+    /// milliseconds, by turns a tenth more and less.
     fn rate(start: f64, low: u64, average: u64) -> f64 {
         let ms = Duration::from_millis;
         let mut pace = Pace { rate: start, ..Pace::new(Now(0)) };
@@ -168,10 +200,32 @@ mod tests {
             let all = pace.allowance(now);
             pace.spend(all);
             pace.allowance(now);
-            let sample = PathSample { rtt: ms(average), rtt_low: ms(low), ..near };
+            let moved = ms(low).mul_f64(if tick % 20 < 10 { 1.1 } else { 0.9 });
+            let sample = PathSample { rtt: moved + ms(average - low), rtt_low: moved, ..near };
             pace.handle_sample(now, sample, 1e6);
         }
         pace.rate()
+    }
+
+    #[test]
+    fn what_takes_longer_and_stays_so_is_a_longer_path_unless_it_is_full() {
+        let after = |lost: u64, moves: u64| {
+            let mut pace = Pace::new(Now(0));
+            let mut sample = PathSample::default();
+            for tick in 1..200 {
+                pace.handle_shed();
+                sample.packets_sent += 50;
+                sample.packets_lost += lost;
+                let late = if tick < 20 { 0 } else { 120_000 + tick % 20 / 10 * moves };
+                sample.rtt_low = Duration::from_micros(1_000 + late);
+                sample.rtt = sample.rtt_low + Duration::from_millis(1);
+                pace.handle_sample(Now(tick * 50_000), sample, 1e6);
+            }
+            pace.rate()
+        };
+        assert_eq!(after(0, 1_900), CEILING);
+        assert!(after(0, 4_000) < 1e6, "another flow fills it");
+        assert!(after(2, 0) < 1e6, "it is full, and loses the rest");
     }
 
     #[test]
