@@ -8,7 +8,7 @@ use crate::few::Few;
 use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
 use crate::node::PathSample;
 use crate::playout::CATCH_UP_GRACE;
-use crate::schedule::{Lead, Outbox, Pace};
+use crate::schedule::{Lead, Outbox, Pace, comes_too_late};
 use crate::window::WINDOW_BLOCKS_MAX;
 use crate::wire::{DATAGRAM_BYTES_MAX, HaveMap, StripeMask, WANTS_MAX, Want};
 
@@ -149,6 +149,11 @@ impl Remote {
     /// Returns the age past which it has no use for a fragment.
     pub(crate) fn patience(&self, now: Now) -> Duration {
         self.patience + self.joining_until.since(now)
+    }
+
+    /// Returns whether what it loses comes too late when it is pulled over a path of that round-trip time.
+    pub(crate) fn is_hurried(&self, rtt: Duration) -> bool {
+        comes_too_late(self.patience, Duration::ZERO, rtt)
     }
 
     /// Takes a have-map. Nothing behind `newest_max`, the newest that a beacon vouches for and 2 s more, is believed.

@@ -356,7 +356,11 @@ impl Node {
         // Who has two renditions of a programme is about to leave one: the path may have room for the lighter alone.
         let mut rates = BTreeMap::<StreamKey, f64>::new();
         for (tag, remote) in consumed {
-            let Some(stream) = self.streams.get(tag) else { continue };
+            let Some(stream) = self.streams.get_mut(tag) else { continue };
+            if remote.is_hurried(session.rtt()) {
+                // It would be gone with the last data, before it was passed on.
+                stream.window.keep_parity();
+            }
             let share = f64::from(remote.consumes.len()) / f64::from(STRIPES);
             let rate = stream.rate.rate() * share;
             let first = stream.catalogue.renditions.first();

@@ -13,7 +13,7 @@ use crate::ids::{
     BlockId, MediaTime, Now, PathId, Priority, STRIPES, StreamHandle, StreamTag, Stripe, WallClock,
 };
 use crate::multicast::MulticastChoice;
-use crate::schedule::{Audience, Broadcast, Gather, ParityRate};
+use crate::schedule::{Audience, Broadcast, Gather, LOSS_MAX, ParityRate};
 use crate::seal::{SealedBlock, Sealer, Unsealed};
 use crate::window::Window;
 use crate::wire::{Beacon, BlockHeader, NONCES_MAX, SHARD_PLAIN_BYTES, StreamState, Want, is_carried};
@@ -131,8 +131,9 @@ impl Source {
             broadcast.review(now, *path, &self.audience, rate);
         }
         let loss = self.broadcasts.values().map(Broadcast::loss).fold(0.0, f64::max);
-        let hurried = self.broadcasts.values().any(Broadcast::is_hurried);
-        self.parity.handle_loss(now, loss, hurried);
+        let pushed = self.audience.hurried_push_loss(now, LOSS_MAX);
+        let hurried = pushed.is_some() || self.broadcasts.values().any(Broadcast::is_hurried);
+        self.parity.handle_loss(now, loss.max(pushed.unwrap_or(0.0)), hurried);
         self.cutter.limit_data(self.parity.data_max());
     }
 
@@ -199,7 +200,8 @@ impl Source {
             leaves: Vec::new(),
         };
         let data = draft.plain.len().div_ceil(SHARD_PLAIN_BYTES) as u8;
-        let parity = if self.is_multicast() { self.parity.shards(data) } else { 0 };
+        let wanted = self.is_multicast() || self.parity.is_hurried_beyond(0.0);
+        let parity = if wanted { self.parity.shards(data) } else { 0 };
         Unsealed { header, plain: &draft.plain, parity }
     }
 

@@ -7,7 +7,7 @@ use super::Node;
 use super::stream::Stream;
 use crate::few::Few;
 use crate::ids::{BlockId, Now, PathId, StreamTag};
-use crate::schedule::PullSource;
+use crate::schedule::{PullSource, comes_too_late};
 use crate::seal::VerifiedHeader;
 use crate::session::{Remote, Session};
 use crate::window::Slot;
@@ -23,8 +23,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(60);
 /// Time for which only peers are asked for what multicast did not bring: their have-maps tell of it within two
 /// periods, and the publisher is spared.
 const PEERS_FIRST: Duration = Duration::from_millis(80);
-/// Time that a pull and its repetition take beside their round trips: until the loss is evident, and in queues.
-const HURRIED: Duration = Duration::from_millis(60);
 /// Most blocks looked through at a time.
 const HOLES_MAX: usize = 256;
 
@@ -90,7 +88,7 @@ impl Stream {
             |session: &&Session| session.streams.get(&self.tag()).is_some_and(|remote| remote.offers);
         let rtt = sessions.values().filter(carries).map(Session::rtt).min().unwrap_or_default();
         let delay = self.subscriber.as_ref().map_or(Duration::MAX, |subscriber| subscriber.delay);
-        delay < self.pulls.tolerance() + rtt * 3 + HURRIED
+        comes_too_late(delay, self.pulls.tolerance(), rtt)
     }
 
     /// Returns how long what is missing of a block is left to the push that should bring it.

@@ -135,6 +135,7 @@ impl Node {
                 stream.reception.handle_parts(now, claimed.block, part);
                 self.witness(now, via, tag, claimed.block, false);
             } else {
+                stream.reception.handle_pushed(now, claimed.block, part);
                 stream.stats.duplicate += u64::from(claimed.is_inline());
             }
             return;
@@ -335,20 +336,6 @@ impl Node {
         self.deliver(now, tag);
         self.witness_beacon(now, tag);
     }
-
-    /// Passes a beacon on at once to the neighbours that lack it.
-    fn pass_on_beacon(&mut self, from: PathId, tag: StreamTag, at_ms: u64, datagram: &Bytes) {
-        let Some(stream) = self.streams.get_mut(&tag) else { return };
-        let bytes = datagram.len();
-        for session in self.sessions.values_mut().filter(|session| session.greeted && session.path != from) {
-            let Some(remote) = session.streams.get_mut(&tag).filter(|remote| remote.beacon_ms < at_ms) else {
-                continue;
-            };
-            remote.beacon_ms = at_ms;
-            stream.count_control(session.peer, bytes);
-            session.outbox.push_control(datagram.clone());
-        }
-    }
 }
 
 impl Stream {
@@ -369,6 +356,7 @@ impl Stream {
         if via.is_multicast() {
             self.reception.handle_parts(now, header.block, word);
         } else if !asked {
+            self.reception.handle_pushed(now, header.block, word);
             self.supply.handle_push(now, via.path, header.stripe, header.block);
             let lag = evident.map_or_else(Default::default, |evident| now.since(evident));
             self.pulls.note_lag(header.stripe, lag);
@@ -417,10 +405,10 @@ impl Stream {
         origin: Origin,
     ) -> Result<bool, VerifyError> {
         let bytes = datagram.datagram().len();
-        let accepted = self.verify_and_insert(now, view, datagram, origin.multicast);
+        let accepted = self.verify_and_insert(now, view, datagram, origin);
         match accepted {
             Ok(true) => self.count_fragment(now, bytes, origin),
-            Ok(false) if origin.multicast => {}
+            Ok(false) if origin.multicast || self.is_parity(view) => {}
             Ok(false) => self.stats.duplicate += 1,
             Err(_) => self.stats.forged += 1,
         }
@@ -445,20 +433,29 @@ impl Stream {
         now: Now,
         view: FragmentView,
         datagram: Hashed,
-        multicast: bool,
+        origin: Origin,
     ) -> Result<bool, VerifyError> {
+        let is_parity = self.is_parity(view);
         let Some(slot) = self.window.slot(view.id.block) else { return Ok(false) };
         let held = slot.word() >> view.id.index & 1 == 1;
-        if held && !multicast {
+        if !origin.multicast && !is_parity && (held || !origin.asked) {
+            self.reception.handle_pushed(now, view.id.block, 1 << view.id.index);
+        }
+        if held && !origin.multicast {
             return Ok(false);
         }
         let Some(header) = slot.header() else { return Ok(false) };
         // What came by multicast is verified in any case: the share of it that comes decides about the path.
         let fragment = self.keys.verify_fragment(header, view, datagram)?;
-        if multicast {
+        if origin.multicast {
             self.reception.handle_parts(now, view.id.block, 1 << view.id.index);
         }
         Ok(!held && self.window.insert_fragment(now, fragment) == Inserted::New)
+    }
+
+    fn is_parity(&self, view: FragmentView) -> bool {
+        let header = self.window.slot(view.id.block).and_then(|slot| slot.header());
+        header.is_some_and(|header| view.id.index >= header.header().data)
     }
 
     /// Computes data that is missing from the parity that is held; returns its bits.

@@ -11,7 +11,7 @@ use super::{Action, Node};
 use super::{Batch, Event};
 use crate::few::Few;
 use crate::ids::{BlockId, Now, PathId, StreamTag};
-use crate::schedule::{Due, Offerer, Parcel, Shed};
+use crate::schedule::{Due, ECHO_LOSS, Offerer, Parcel, Shed};
 use crate::session::{Remote, Session};
 use crate::wire::{Control, Datagram, HaveMap, WANTS_MAX, Want};
 
@@ -32,7 +32,8 @@ const HAVE_SHARE: f64 = 0.02;
 /// Bytes of a have-map with the headers of its packet.
 const HAVE_BYTES: f64 = 110.0;
 
-/// Queues parts of a block, parity apart, for the neighbours that its stripe is pushed to and that lack them.
+/// Queues parts of a block for the neighbours that its stripe is pushed to and that lack them: parity for those alone
+/// for whom pulls come too late, and the header twice where headers get lost.
 pub(super) fn push_onward(
     sessions: &mut Few<PathId, Session>,
     stream: &Stream,
@@ -43,12 +44,16 @@ pub(super) fn push_onward(
 ) {
     let Some(header) = stream.window.slot(block).and_then(|slot| slot.header()) else { return };
     let header = header.header();
+    let lossy = stream.loses_pushes();
     for session in sessions.values_mut().filter(|session| Some(session.path) != from) {
         let Some(remote) = session.streams.get(&stream.tag()) else { continue };
-        let lacks = word & (header.data_word() | Want::HEADER) & !remote.holds(block);
+        let hurried = remote.is_hurried(session.rtt());
+        let shards = if hurried { header.full_word() } else { header.data_word() };
+        let lacks = word & (shards | Want::HEADER) & !remote.holds(block);
         if remote.takes(header.stripe, block) && lacks != 0 {
+            let echo = hurried && lossy && lacks & Want::HEADER != 0;
             let parcel = parcel(stream, now, block, lacks, remote.patience(now));
-            session.outbox.push(parcel, header.priority);
+            session.outbox.push(Parcel { echo, ..parcel }, header.priority);
         }
     }
 }
@@ -70,6 +75,7 @@ pub(super) fn parcel(stream: &Stream, now: Now, block: BlockId, word: u64, patie
         expires: now.after(patience),
         begins,
         random_access,
+        echo: false,
     }
 }
 
@@ -87,6 +93,16 @@ pub(super) fn offerers(sessions: &Few<PathId, Session>, tag: StreamTag) -> Vec<O
         })
     };
     sessions.values().filter(|session| session.greeted).filter_map(carried).collect()
+}
+
+impl Stream {
+    /// Returns whether so much is lost of what is pushed that headers go twice to whom pulls are too late for.
+    fn loses_pushes(&self) -> bool {
+        match &self.source {
+            Some(source) => source.parity.is_hurried_beyond(ECHO_LOSS),
+            None => self.reception.push_loss().max(self.reception.loss()) > ECHO_LOSS,
+        }
+    }
 }
 
 impl Node {
@@ -190,6 +206,20 @@ impl Node {
                 stream.count_control(session.peer, beacon.len());
                 session.outbox.push_control(beacon);
             }
+        }
+    }
+
+    /// Passes a beacon on at once to the neighbours that lack it.
+    pub(super) fn pass_on_beacon(&mut self, from: PathId, tag: StreamTag, at_ms: u64, datagram: &Bytes) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let bytes = datagram.len();
+        for session in self.sessions.values_mut().filter(|session| session.greeted && session.path != from) {
+            let Some(remote) = session.streams.get_mut(&tag).filter(|remote| remote.beacon_ms < at_ms) else {
+                continue;
+            };
+            remote.beacon_ms = at_ms;
+            stream.count_control(session.peer, bytes);
+            session.outbox.push_control(datagram.clone());
         }
     }
 

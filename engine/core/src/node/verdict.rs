@@ -46,6 +46,9 @@ impl Node {
             _ => health::Via::Mesh,
         };
         stream.newest_via = Some((carrier, block));
+        if stream.catch_up.is_some() || stream.parked {
+            stream.reception.break_pushes();
+        }
         stream.reception.judge(now, &stream.window);
         let (loss, heard) = (stream.reception.loss(), stream.reception.heard());
         let Some(monitor) = self.monitor_of(tag) else { return };

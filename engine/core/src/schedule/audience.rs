@@ -26,6 +26,8 @@ struct Reporter {
     /// Share of fragments missing at their deadline.
     residual: f64,
     hurried: bool,
+    /// Fragments pushed to it, and missing of them.
+    pushes: (u64, u64),
 }
 
 /// Part of what was reported before that still counts with the next report: 4 s in all, so that a burst of 200 ms or a
@@ -58,19 +60,25 @@ impl Audience {
             let stalest = self.reporters.iter().min_by_key(|(_, reporter)| reporter.at).map(|(id, _)| *id);
             stalest.and_then(|id| self.reporters.remove(&id));
         }
-        let (received, missed) =
-            before.filter(|_| report.received + report.missed > 0).map_or((0.0, 0.0), |before| before.memory);
-        let memory = (received * MEMORY + report.received as f64, missed * MEMORY + report.missed as f64);
+        let (received, missed) = before
+            .filter(|_| !report.pushed && report.received + report.missed > 0)
+            .map_or((0.0, 0.0), |before| before.memory);
+        let (counts, pushes) = match (report.received, report.missed) {
+            counts if report.pushed => ((0, 0), counts),
+            counts => (counts, (0, 0)),
+        };
+        let memory = (received * MEMORY + counts.0 as f64, missed * MEMORY + counts.1 as f64);
         let residual = if report.due == 0 { 0.0 } else { report.lost as f64 / report.due as f64 };
         let reporter = Reporter {
             at: now,
             beacon_ms: report.beacon_ms,
             path: path.filter(|_| report.hears),
-            received: report.received,
-            missed: report.missed,
+            received: counts.0,
+            missed: counts.1,
             memory,
             residual,
             hurried: report.hurried,
+            pushes,
         };
         self.reporters.insert(report.reporter, reporter);
     }
@@ -104,6 +112,21 @@ impl Audience {
     pub(crate) fn is_hurried(&self, now: Now, path: PathId) -> bool {
         let hurried = self.of_path(now, path).filter(|reporter| reporter.hurried).count();
         hurried > 0 && hurried * 10 >= self.hearers(now, path)
+    }
+
+    /// Returns the share of what is pushed that nine of ten of those lose for whom pulls come too late, where those are
+    /// one in ten of all who are pushed to; who loses more than `most` is left out.
+    pub(crate) fn hurried_push_loss(&self, now: Now, most: f64) -> Option<f64> {
+        let recent = self.reporters.values().filter(|reporter| now.since(reporter.at) <= REPORT_AGE_MAX);
+        let pushed: Vec<_> = recent.filter(|reporter| reporter.pushes.0 > 0).collect();
+        let hurried: Vec<_> = pushed.iter().filter(|reporter| reporter.hurried).collect();
+        if hurried.is_empty() || hurried.len() * 10 < pushed.len() {
+            return None;
+        }
+        let losses = hurried.iter().map(|reporter| match reporter.pushes {
+            (received, missed) => missed as f64 / (received + missed) as f64,
+        });
+        Some(quantile(losses.filter(|loss| *loss <= most).collect(), 0.9))
     }
 
     /// Returns what all reports of late say of losses that were not made good.
@@ -180,6 +203,28 @@ mod tests {
         audience.handle_report(Now(0), &report(2, 0, 0), Some(PATH));
         assert_eq!(audience.median_loss(later, PATH, Now(0)), 1.0);
         assert_eq!(audience.median_loss(Now(1_000_000), PATH, Now(0)), 0.0);
+    }
+
+    #[test]
+    fn pushes_speak_for_those_who_are_in_a_hurry_and_never_of_multicast() {
+        let mut audience = Audience::default();
+        let of = |reporter: u64, missed: u64, hurried: bool| {
+            let pushed = true;
+            Report { hurried, pushed, ..report(reporter, 100 - missed, missed) }
+        };
+        audience.handle_report(Now(0), &of(1, 5, false), Some(PATH));
+        assert_eq!(audience.hurried_push_loss(Now(0), 0.15), None);
+        audience.handle_report(Now(0), &of(2, 2, true), Some(PATH));
+        audience.handle_report(Now(0), &of(3, 50, true), Some(PATH));
+        assert_eq!(audience.hurried_push_loss(Now(0), 0.15), Some(0.02));
+        assert_eq!(audience.hurried_push_loss(Now(3_000_001), 0.15), None);
+        assert_eq!(audience.loss_to_mend(Now(0), PATH, 0.15), 0.0);
+        assert_eq!(audience.median_loss(Now(2_000_000), PATH, Now(0)), 1.0, "they hear beacons and no media");
+        // One in eleven.
+        (4..13).for_each(|reporter| audience.handle_report(Now(0), &of(reporter, 0, false), None));
+        assert_eq!(audience.hurried_push_loss(Now(0), 0.15), Some(0.02));
+        (13..30).for_each(|reporter| audience.handle_report(Now(0), &of(reporter, 0, false), None));
+        assert_eq!(audience.hurried_push_loss(Now(0), 0.15), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::wire::Want;
 /// Share of fragments lost by the middle hearer past which media goes back to the mesh.
 pub(crate) const LOSS_MAX: f64 = 0.15;
 /// Share past which headers are sent again behind their block.
-const ECHO_LOSS: f64 = 0.005;
+pub(crate) const ECHO_LOSS: f64 = 0.005;
 /// Time before media is tried again after it failed, doubled with each failure.
 const RETRY: Duration = Duration::from_secs(5);
 /// Longest such time.

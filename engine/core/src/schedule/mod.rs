@@ -1,5 +1,6 @@
 //! What is sent to whom, when: outbox, pace, suppliers, pulls, and multicast with what its viewers report.
 
+mod arrivals;
 mod audience;
 mod broadcast;
 mod gather;
@@ -11,11 +12,11 @@ mod reception;
 mod supply;
 
 pub(crate) use audience::Audience;
-pub(crate) use broadcast::Broadcast;
+pub(crate) use broadcast::{Broadcast, ECHO_LOSS, LOSS_MAX};
 pub(crate) use gather::Gather;
 pub(crate) use outbox::{Due, Outbox, Parcel, Shed};
 pub(crate) use pace::Pace;
 pub(crate) use parity_rate::ParityRate;
-pub(crate) use pull::{PullSource, Pulls};
+pub(crate) use pull::{PullSource, Pulls, comes_too_late};
 pub(crate) use reception::Reception;
 pub(crate) use supply::{Handover, Lead, Offerer, Supply};

@@ -29,12 +29,14 @@ pub(crate) struct Parcel {
     pub(crate) begins: bool,
     /// Whether it belongs to one.
     pub(crate) random_access: bool,
+    /// Whether the header goes once more, behind the rest.
+    pub(crate) echo: bool,
 }
 
 impl Parcel {
     /// Returns what its parts take on the way, bytes.
     fn bytes(&self) -> f64 {
-        f64::from(self.word.count_ones()) * PART_BYTES
+        f64::from(self.word.count_ones() + u32::from(self.echo)) * PART_BYTES
     }
 
     fn shed(&self) -> Shed {
@@ -51,7 +53,7 @@ impl Parcel {
         now.since(self.queued) > self.patience() * thirds / 3
     }
 
-    /// Takes the next part: the header first, then the shards in order.
+    /// Takes the next part: the header first, then the shards in order, and the header again where it is to be.
     fn next(&mut self) -> Option<Option<u8>> {
         if self.word & Want::HEADER != 0 {
             self.word &= !Want::HEADER;
@@ -59,7 +61,10 @@ impl Parcel {
         }
         let index = self.word.trailing_zeros();
         self.word &= self.word.wrapping_sub(1);
-        if index < 64 { Some(Some(index as u8)) } else { None }
+        if index < 64 {
+            return Some(Some(index as u8));
+        }
+        std::mem::take(&mut self.echo).then_some(None)
     }
 }
 
@@ -327,6 +332,7 @@ fn drop_all(queue: &mut VecDeque<Parcel>, shed: &mut Vec<Shed>, goes: impl Fn(&P
 fn enqueue(queue: &mut VecDeque<Parcel>, parcel: Parcel) {
     if let Some(last) = queue.back_mut().filter(|last| last.block == parcel.block && last.tag == parcel.tag) {
         last.word |= parcel.word;
+        last.echo |= parcel.echo;
         return;
     }
     if queue.len() == PARCELS_MAX {

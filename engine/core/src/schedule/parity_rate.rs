@@ -58,6 +58,11 @@ impl ParityRate {
         self.data_max
     }
 
+    /// Returns whether so much is lost of what is pushed to viewers for whom pulls come too late.
+    pub(crate) fn is_hurried_beyond(&self, loss: f64) -> bool {
+        self.hurried && self.loss > loss
+    }
+
     fn wanted(&self, data: u8) -> u8 {
         let pulls = !self.hurried && f64::from(data) * self.loss < LOST_MIN;
         if data < 2 || self.loss <= LOSS_MIN || pulls {

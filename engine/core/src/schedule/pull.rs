@@ -17,6 +17,8 @@ const OUTSTANDING_MAX: u32 = 256;
 const TOLERANCE_MIN: Duration = Duration::from_millis(12);
 /// Longest wait for what should come by push.
 const TOLERANCE_MAX: Duration = Duration::from_millis(250);
+/// Time that a pull and its repetition take beside their round trips: until the loss is evident, and in queues.
+const BESIDE: Duration = Duration::from_millis(60);
 
 /// A neighbour that may be asked for parts of a block.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,12 @@ pub(crate) struct Pulls {
     outstanding: BTreeMap<PathId, u32>,
     /// How much later than its first evidence a push comes, by stripe; decays by an eighth a block.
     lags: [Duration; STRIPES as usize],
+}
+
+/// Returns whether what is lost comes too late when it is pulled and the first answer is lost as well: whether so long
+/// a playout delay is shorter than what is left to the push and three round trips.
+pub(crate) fn comes_too_late(delay: Duration, tolerance: Duration, rtt: Duration) -> bool {
+    delay < tolerance.max(TOLERANCE_MIN) + rtt * 3 + BESIDE
 }
 
 impl Pulls {

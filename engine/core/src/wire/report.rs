@@ -12,6 +12,7 @@ const FLAG_HEARS: u8 = 0x01;
 const FLAG_V4: u8 = 0x02;
 const FLAG_V6: u8 = 0x04;
 const FLAG_HURRIED: u8 = 0x08;
+const FLAG_PUSHED: u8 = 0x10;
 
 /// What one viewer received of late, as it tells the publisher about once a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,9 +27,11 @@ pub struct Report {
     pub hears: bool,
     /// Whether its playout delay is too short for a pull, and what is lost is of no use to it unless parity is there.
     pub hurried: bool,
-    /// Fragments that came by multicast since its last report.
+    /// Whether no media came by multicast since its last report, and the next two count what neighbours push.
+    pub pushed: bool,
+    /// Fragments that came by multicast since its last report; of pushes headers and data, without parity.
     pub received: u64,
-    /// Fragments that should have come by multicast since and did not.
+    /// Fragments that should have come so since and did not.
     pub missed: u64,
     /// Fragments that were due since.
     pub due: u64,
@@ -48,8 +51,8 @@ impl Report {
             Some(IpAddr::V4(_)) => FLAG_V4,
             Some(IpAddr::V6(_)) => FLAG_V6,
         };
-        let hears = if self.hears { FLAG_HEARS } else { 0 };
-        out.push(family | hears | if self.hurried { FLAG_HURRIED } else { 0 });
+        let flags = [(self.hears, FLAG_HEARS), (self.hurried, FLAG_HURRIED), (self.pushed, FLAG_PUSHED)];
+        out.push(flags.iter().filter(|(set, _)| *set).fold(family, |flags, (_, flag)| flags | flag));
         match self.source {
             None => {}
             Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
@@ -73,7 +76,7 @@ impl Report {
         }
         reader.take(4)?;
         let (reporter, beacon_ms, flags) = (reader.u64()?, reader.varint()?, reader.u8()?);
-        let source = match flags & !(FLAG_HEARS | FLAG_HURRIED) {
+        let source = match flags & !(FLAG_HEARS | FLAG_HURRIED | FLAG_PUSHED) {
             0 => None,
             FLAG_V4 => Some(IpAddr::from(reader.array::<4>()?)),
             FLAG_V6 => Some(IpAddr::from(reader.array::<16>()?)),
@@ -85,6 +88,7 @@ impl Report {
             source,
             hears: flags & FLAG_HEARS != 0,
             hurried: flags & FLAG_HURRIED != 0,
+            pushed: flags & FLAG_PUSHED != 0,
             received: reader.varint()?,
             missed: reader.varint()?,
             due: reader.varint()?,

@@ -4,7 +4,7 @@ use super::*;
 use crate::group::GroupSpec;
 use crate::ids::{Epoch, MediaTime, Priority, Stripe};
 use crate::seal::Sealer;
-use crate::wire::BlockHeader;
+use crate::wire::Want;
 
 const PATH: PathId = PathId(3);
 /// Header and three shards.
@@ -95,15 +95,4 @@ fn a_crowd_reports_more_seldom() {
     (0..100).for_each(|_| reception.handle_other(Now(1)));
     reception.report(Now(2), 0, (0, 0), (250, false));
     assert_eq!(reception.next_timeout(), Some(Now(1_750_002)));
-}
-
-#[test]
-fn a_collapse_is_seen_within_24_parts_and_forgiven_as_soon() {
-    let mut reception = Reception::new(Now(0), 1);
-    (0..20).for_each(|_| reception.look_for_collapse(2, 6));
-    assert_eq!((reception.collapsed, reception.loss()), (false, 0.0), "a third is no collapse");
-    (0..4).for_each(|_| reception.look_for_collapse(5, 6));
-    assert!(reception.collapsed && reception.loss() > 0.8, "{}", reception.loss());
-    (0..5).for_each(|_| reception.look_for_collapse(0, 6));
-    assert!(!reception.collapsed && reception.loss() < COLLAPSE_OVER, "{}", reception.loss());
 }
