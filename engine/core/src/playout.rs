@@ -14,6 +14,9 @@ use crate::window::{Slot, Window};
 /// stream's rate a group of pictures of one second takes two.
 pub(crate) const CATCH_UP_GRACE: Duration = Duration::from_secs(3);
 
+/// Blocks whose headers are missing in a row, behind which the time of the next header is no longer looked for.
+const BEHIND_MAX: u64 = 64;
+
 /// What comes out of playout.
 #[derive(Debug)]
 pub(crate) enum Delivery {
@@ -111,16 +114,22 @@ impl Playout {
         self.dry_at.map(|at| at.after(self.grown).max(level_at))
     }
 
-    /// Returns when a block is given up.
-    pub(crate) fn deadline(&self, clock: &PublisherClock, slot: &Slot) -> Now {
-        let closed =
-            slot.header().and_then(|header| clock.local(header.header().closed)).unwrap_or(slot.evident());
+    /// Returns when the next block is given up, or the next but some whose headers are missing: at the latest when one
+    /// behind it is due, which was closed no sooner.
+    fn deadline(&self, clock: &PublisherClock, window: &Window, slot: &Slot) -> Now {
+        let closed = |slot: &Slot| clock.local(slot.header()?.header().closed);
+        let bound = || {
+            let behind =
+                (self.next.0 + 1..=self.next.0 + BEHIND_MAX).map_while(|block| window.slot(BlockId(block)));
+            behind.filter_map(closed).next().map_or(slot.evident(), |closed| closed.min(slot.evident()))
+        };
+        let closed = closed(slot).unwrap_or_else(bound);
         closed.max(self.excused_until).after(self.delay + self.grown)
     }
 
     /// Returns when [`Playout::deliver`] gives something up.
     pub(crate) fn next_timeout(&self, clock: &PublisherClock, window: &Window) -> Option<Now> {
-        window.slot(self.next).map(|slot| self.deadline(clock, slot))
+        window.slot(self.next).map(|slot| self.deadline(clock, window, slot))
     }
 
     /// Delivers what is complete and gives up what is overdue, in order.
@@ -134,7 +143,7 @@ impl Playout {
         while let Some(slot) = stream.window.slot(self.next) {
             if slot.is_complete() {
                 self.deliver_block(slot, &stream, out, &mut tally);
-            } else if self.deadline(stream.clock, slot) <= now {
+            } else if self.deadline(stream.clock, stream.window, slot) <= now {
                 tally.lost += u64::from(slot.missing().count_ones());
                 let cause = if (stream.is_shed)(self.next) { GapCause::Shed } else { GapCause::Late };
                 self.lose(slot.header().map(|header| header.header().priority), cause, stream.catalogue);
@@ -238,4 +247,41 @@ pub(crate) struct View<'a> {
     pub(crate) catalogue: &'a Catalogue,
     pub(crate) clock: &'a PublisherClock,
     pub(crate) is_shed: &'a dyn Fn(BlockId) -> bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::GroupSpec;
+    use crate::ids::{Epoch, Stripe};
+    use crate::seal::Sealer;
+    use crate::wire::BlockHeader;
+
+    #[test]
+    fn a_block_without_header_holds_up_nothing_behind_its_time() {
+        let group = GroupSpec::open("lobby").expect("a name");
+        let sealer = Sealer::new(&group, &[1; 32], Epoch(1)).expect("a key");
+        let (delay, closed) = (Duration::from_millis(100), Duration::from_millis(500));
+        let mut window = Window::new(BlockId(0), 1 << 24, Duration::from_secs(60));
+        let mut clock = PublisherClock::default();
+        let playout = Playout { excused_until: Now(0), ..Playout::new(Now(0), delay, BlockId(0)) };
+        clock.handle_arrival(Now(600_000), closed);
+        window.expect(Now(640_000), BlockId(1));
+        assert_eq!(playout.next_timeout(&clock, &window), Some(Now(740_000)), "it was closed by then");
+        let header = BlockHeader {
+            block: BlockId(1),
+            stripe: Stripe(0),
+            priority: Priority::Reference,
+            continues: false,
+            random_access: false,
+            data: 1,
+            parity: 0,
+            last_shard_bytes: 0,
+            closed,
+            media_time: MediaTime(0),
+            leaves: Vec::new(),
+        };
+        window.insert_header(Now(650_000), sealer.seal(header, &[0; 3000], 0).header);
+        assert_eq!(playout.next_timeout(&clock, &window), Some(Now(700_000)), "the next one was closed");
+    }
 }

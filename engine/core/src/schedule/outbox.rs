@@ -29,14 +29,14 @@ pub(crate) struct Parcel {
     pub(crate) begins: bool,
     /// Whether it belongs to one.
     pub(crate) random_access: bool,
-    /// Whether the header goes once more, behind the rest.
-    pub(crate) echo: bool,
+    /// How often the header goes again, behind the rest.
+    pub(crate) echoes: u8,
 }
 
 impl Parcel {
     /// Returns what its parts take on the way, bytes.
     fn bytes(&self) -> f64 {
-        f64::from(self.word.count_ones() + u32::from(self.echo)) * PART_BYTES
+        f64::from(self.word.count_ones() + u32::from(self.echoes)) * PART_BYTES
     }
 
     fn shed(&self) -> Shed {
@@ -64,7 +64,8 @@ impl Parcel {
         if index < 64 {
             return Some(Some(index as u8));
         }
-        std::mem::take(&mut self.echo).then_some(None)
+        self.echoes = self.echoes.checked_sub(1)?;
+        Some(None)
     }
 }
 
@@ -332,7 +333,7 @@ fn drop_all(queue: &mut VecDeque<Parcel>, shed: &mut Vec<Shed>, goes: impl Fn(&P
 fn enqueue(queue: &mut VecDeque<Parcel>, parcel: Parcel) {
     if let Some(last) = queue.back_mut().filter(|last| last.block == parcel.block && last.tag == parcel.tag) {
         last.word |= parcel.word;
-        last.echo |= parcel.echo;
+        last.echoes = last.echoes.max(parcel.echoes);
         return;
     }
     if queue.len() == PARCELS_MAX {

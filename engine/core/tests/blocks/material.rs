@@ -138,10 +138,13 @@ fn address() -> impl Strategy<Value = SocketAddr> {
 pub(crate) fn report() -> impl Strategy<Value = Report> {
     let source = prop_oneof![Just(None), address().prop_map(|address| Some(address.ip()))];
     let count = 0..VARINT_MAX / 2;
-    (any::<u64>(), varint(), source, any::<[bool; 2]>(), (count.clone(), count.clone(), count.clone(), count))
-        .prop_map(|(reporter, beacon_ms, source, [hears, hurried], (received, missed, timely, lost))| {
-            Report { reporter, beacon_ms, source, hears, hurried, received, missed, due: timely + lost, lost }
-        })
+    (any::<u64>(), varint(), source, any::<[bool; 3]>(), (count.clone(), count.clone(), count.clone(), count))
+        .prop_map(
+            |(reporter, beacon_ms, source, [hears, hurried, pushed], (received, missed, timely, lost))| {
+                let due = timely + lost;
+                Report { reporter, beacon_ms, source, hears, hurried, pushed, received, missed, due, lost }
+            },
+        )
 }
 
 /// Keys of the run in the open group of that name.

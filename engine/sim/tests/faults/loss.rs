@@ -85,7 +85,8 @@ fn what_is_lost_is_waited_for_as_long_as_the_jitter_buffer_has_grown() {
 #[test]
 fn where_pulls_come_too_late_parity_is_pushed_too() {
     let mut scenario = Scenario { playout_delay: MS * 120, duration: S * 30, ..Scenario::new(88, 8) };
-    scenario.world.link = LinkModel { latency: MS * 30, loss: LossModel::Random(0.02), ..LinkModel::default() };
+    scenario.world.link =
+        LinkModel { latency: MS * 30, loss: LossModel::Random(0.02), ..LinkModel::default() };
     let report = run(scenario, []);
     let (missing, all) = report.missing();
     assert!(missing * 1_000 <= all, "{missing} of {all}");

@@ -15,7 +15,7 @@ fn at(ms: u64) -> Now {
 fn picture(block: u64, parts: u32, queued: Now, random_access: bool) -> Parcel {
     let word = (1 << parts) - 1;
     let (begins, expires) = (random_access, queued.after(PATIENCE));
-    Parcel { tag: TAG, block: BlockId(block), word, queued, expires, begins, random_access }
+    Parcel { tag: TAG, block: BlockId(block), word, queued, expires, begins, random_access, echoes: 0 }
 }
 
 /// A random-access point of `blocks` blocks of 60 parts.
@@ -173,4 +173,14 @@ fn the_stream_of_which_most_waits_gives_way() {
     assert!((100..130).all(|block| sent.get(&block) == Some(&4)), "{sent:?}");
     assert!((0..3).all(|group| sent.get(&(group * 10)) == Some(&60)), "{sent:?}");
     assert!(outbox.take_shed().iter().all(|shed| shed.tag == TAG));
+}
+
+#[test]
+fn a_header_goes_again_behind_its_shards() {
+    let mut outbox = Outbox::default();
+    let parcel = Parcel { echoes: 2, ..picture(3, 2, at(0), false) };
+    outbox.push(Parcel { word: parcel.word | Want::HEADER, ..parcel }, Priority::Reference);
+    let sent = std::iter::from_fn(|| outbox.pop_media(at(1))).map(|due| due.index);
+    assert_eq!(sent.collect::<Vec<_>>(), [None, Some(0), Some(1), None, None]);
+    assert!(!outbox.has_media());
 }
