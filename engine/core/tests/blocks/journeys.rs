@@ -253,6 +253,20 @@ fn a_block_waits_as_long_as_its_units_allow() {
 }
 
 #[test]
+fn small_units_that_waited_leave_with_the_next_picture_and_before_it() {
+    let leave = |waited: u64, random_access: bool| {
+        let (mut cutter, mut out) = (Cutter::default(), Vec::new());
+        cutter.push(Now(0), &picture(1, 1, 300, Priority::Essential), false, &mut out);
+        let next = Submission { random_access, ..picture(0, 1, 3000, Priority::Reference) };
+        cutter.push(Now(waited), &next, false, &mut out);
+        out.iter().map(|draft| draft.priority).collect::<Vec<_>>()
+    };
+    assert_eq!(leave(19_999, false), [Priority::Reference]);
+    assert_eq!(leave(20_000, false), [Priority::Essential, Priority::Reference]);
+    assert_eq!(leave(20_000, true), [Priority::Reference, Priority::Essential]);
+}
+
+#[test]
 fn a_droppable_picture_that_waits_goes_out_before_the_next_reference() {
     let (mut cutter, mut out) = (Cutter::default(), Vec::new());
     cutter.push(Now(0), &picture(0, 1, 100, Priority::Disposable), false, &mut out);
