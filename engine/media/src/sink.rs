@@ -8,7 +8,7 @@ use crate::error::{FfmpegError, SinkError};
 use crate::ffi::{self, Interruptible};
 use crate::interrupt::Interrupt;
 use crate::parameters::{CodecParameters, ParametersError};
-use crate::stdio::{Stoppable, duplicate};
+use crate::stdio::Stoppable;
 
 /// Where to write.
 #[derive(Clone, Debug)]
@@ -358,8 +358,8 @@ fn codec_delay(format: &str, parameters: &CodecParameters, time_base: Rational) 
 }
 
 fn open_stdout(format: &str, interrupt: &Interrupt) -> Result<Interruptible<Output>, Error> {
-    let stdout = duplicate(std::io::stdout()).map_err(|_| Error::Other { errno: error::EBADF })?;
-    let stream = StreamIo::from_write(Stoppable::new(stdout, interrupt.clone()))?;
+    let stdout = Stoppable::output(std::io::stdout(), interrupt.clone());
+    let stream = StreamIo::from_write(stdout.map_err(|_| Error::Other { errno: error::EBADF })?)?;
     if ffi::format_exists(format) {
         format::output_to_stream(stream, None, Some(format)).map(Interruptible::without_callback)
     } else {

@@ -1,9 +1,11 @@
 //! Stdin and stdout that an [`Interrupt`] can stop: ffmpeg's own pipes block for good.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
+use nix::libc::O_NONBLOCK;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::interrupt::Interrupt;
@@ -14,12 +16,14 @@ const LOOK_MILLIS: u8 = 50;
 /// A stream whose reads and writes end when interrupted.
 pub(crate) struct Stoppable<T> {
     stream: T,
+    /// Whether a write of more than is free may block.
+    blocks: bool,
     interrupt: Interrupt,
 }
 
 impl<T: AsFd> Stoppable<T> {
     pub(crate) fn new(stream: T, interrupt: Interrupt) -> Self {
-        Self { stream, interrupt }
+        Self { stream, blocks: true, interrupt }
     }
 
     fn wait(&self, flags: PollFlags) -> io::Result<()> {
@@ -46,6 +50,12 @@ impl<T: AsFd + Read> Read for Stoppable<T> {
 
 impl<T: AsFd + Write> Write for Stoppable<T> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        while !self.blocks && !self.interrupt.is_set() {
+            match self.stream.write(buffer) {
+                Err(full) if full.kind() == io::ErrorKind::WouldBlock => self.wait(PollFlags::POLLOUT)?,
+                done => return done,
+            }
+        }
         self.wait(PollFlags::POLLOUT)?;
         // A pipe that is ready takes PIPE_BUF bytes without blocking, more perhaps not.
         self.stream.write(&buffer[..buffer.len().min(4_096)])
@@ -53,6 +63,24 @@ impl<T: AsFd + Write> Write for Stoppable<T> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
+    }
+}
+
+impl Stoppable<File> {
+    /// Makes the output of a standard stream. A pipe is opened once more, so that it takes at once what it has room
+    /// for; to make the stream itself so would change it for all who have it.
+    pub(crate) fn output(stream: impl AsFd, interrupt: Interrupt) -> io::Result<Self> {
+        let file = duplicate(stream)?;
+        let is_pipe = file.metadata()?.file_type().is_fifo();
+        let again = || {
+            let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+            OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(name)
+        };
+        // Somebody else's pipe may be forbidden to open.
+        Ok(match is_pipe.then(again).and_then(Result::ok) {
+            Some(file) => Self { stream: file, blocks: false, interrupt },
+            None => Self::new(file, interrupt),
+        })
     }
 }
 
@@ -83,10 +111,26 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_takes_at_once_what_it_has_room_for() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut output = Stoppable::output(&writer, Interrupt::new()).unwrap();
+        assert_eq!(output.write(&[7; 40_000]).unwrap(), 40_000);
+        let mut read = vec![0; 40_000];
+        reader.read_exact(&mut read).unwrap();
+        assert!(read.iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
     fn a_full_pipe_is_stopped() {
         let (_reader, writer) = io::pipe().unwrap();
         let interrupt = Interrupt::new();
-        let mut full = Stoppable::new(writer, interrupt.clone());
+        is_stopped_when_full(Stoppable::output(&writer, interrupt.clone()).unwrap(), &interrupt);
+        let (_reader, writer) = io::pipe().unwrap();
+        let interrupt = Interrupt::new();
+        is_stopped_when_full(Stoppable::new(writer, interrupt.clone()), &interrupt);
+    }
+
+    fn is_stopped_when_full(mut full: Stoppable<impl AsFd + Write + Send + 'static>, interrupt: &Interrupt) {
         let writing = thread::spawn(move || {
             loop {
                 if let Err(error) = full.write(&[0; 65_536]) {
