@@ -16,9 +16,6 @@ use crate::status::{HealthMeter, Look, Measured};
 
 /// Time between two reports of health.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
-/// Time between two looks at the counters, which a stream that ends takes with it: what it counts after the last
-/// look is not in the report of its end.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs a command to its end on one thread, and turns its failure into a line and an exit code. Threads that
 /// block on terminals, files and devices are the command's own; what they hold ends with the process.
@@ -74,7 +71,6 @@ pub(crate) struct HealthTeller {
     swarm: Swarm,
     delivered: Arc<Delivered>,
     every: Interval,
-    due: Instant,
     reporter: Arc<Reporter>,
     last: StreamStats,
 }
@@ -88,34 +84,19 @@ impl HealthTeller {
         meter: HealthMeter,
         delivered: &Arc<Delivered>,
     ) -> Self {
-        let mut every = interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
+        let mut every = interval_at(Instant::now() + HEALTH_INTERVAL, HEALTH_INTERVAL);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (swarm, delivered) = (swarm.clone(), Arc::clone(delivered));
         let reporter = Arc::clone(reporter);
-        let due = Instant::now() + HEALTH_INTERVAL;
-        Self {
-            meter,
-            counters,
-            verdicts,
-            swarm,
-            delivered,
-            every,
-            due,
-            reporter,
-            last: StreamStats::default(),
-        }
+        Self { meter, counters, verdicts, swarm, delivered, every, reporter, last: StreamStats::default() }
     }
 
     /// Tells health each second, and never returns. Dropping the future loses at most one report.
     pub(crate) async fn tell(&mut self) -> std::convert::Infallible {
         loop {
-            let now = self.every.tick().await;
-            self.look().await;
-            if now >= self.due {
-                self.due = now + HEALTH_INTERVAL;
-                let health = self.measure().await;
-                self.reporter.tell_health(health);
-            }
+            self.every.tick().await;
+            let health = self.measure().await;
+            self.reporter.tell_health(health);
         }
     }
 
