@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use swarmcast_sim::link::RateModel;
 use swarmcast_sim::network::{HostId, Trunk};
-use swarmcast_sim::report::{Fairness, Report};
+use swarmcast_sim::report::{Fairness, HostReport, Report};
 use swarmcast_sim::scenario::{HostShare, Scenario};
 use swarmcast_sim::world::{Deed, HostConfig};
 
@@ -104,6 +104,24 @@ fn multicast_stays_on_its_lan_and_the_stream_crosses_to_the_others() {
         assert!(is_near || host.latency.p50 > MS * 8, "{report}");
     }
     assert!(report.hops[1] > 0 && report.hops_at(1_000) >= 2, "{:?}", report.hops);
+}
+
+#[test]
+fn viewers_that_all_hear_multicast_seldom_wake_each_other() {
+    let scenario = Scenario::new(37, 8).with_multicast();
+    let mut world = scenario.build().unwrap();
+    let mut count = |until: Duration| {
+        world.run_until(until);
+        let report = Report::of(&world, 37);
+        let of = |value: fn(&HostReport) -> u64| report.viewers().map(value).sum::<u64>();
+        (of(|host| host.sent.packets), of(|host| host.inputs))
+    };
+    let (before, after) = (count(S * 5), count(S * 15));
+    let [packets, inputs] =
+        [after.0 - before.0, after.1 - before.1].map(|count| count as f64 / (8.0 * 10.0));
+    eprintln!("packets {packets} inputs {inputs}");
+    assert!(packets < 18.0, "to seven others, twice a second, a report and the publisher: {packets}");
+    assert!(inputs < 400.0, "{inputs}");
 }
 
 #[test]

@@ -29,7 +29,10 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&tag).filter(|stream| stream.parked) else { return };
         stream.parked = false;
         stream.supply_at = now;
+        stream.have_at = None;
         let from = stream.window.base();
+        let remotes = self.sessions.values_mut().filter_map(|session| session.streams.get_mut(&tag));
+        remotes.for_each(|remote| remote.hasten_have(now));
         for path in self.suppliers_and_publisher(tag) {
             self.send_control(path, &Control::Resume { tag, from });
         }
@@ -54,6 +57,7 @@ impl Node {
     pub(super) fn resume_consumer(&mut self, now: Now, path: PathId, tag: StreamTag, from: BlockId) {
         let Some(remote) = self.remote_mut(path, tag).filter(|remote| remote.parked) else { return };
         remote.parked = false;
+        remote.hasten_have(now);
         let stripes = remote.consumes;
         self.catch_up(now, path, tag, stripes, SubscribeFrom::Block(from));
     }

@@ -101,9 +101,12 @@ impl Stream {
         }
     }
 
-    /// Takes note that something may be missing, or that it has to be looked for elsewhere.
+    /// Takes note that something may be missing, or that nothing is.
     pub(super) fn look_for_holes(&mut self, now: Now) {
-        if self.source.is_none() && self.window.base() < self.window.end() {
+        if self.window.base() >= self.window.end() {
+            // Else the driver would wake once for every block, to find it complete.
+            self.pull_at = None;
+        } else if self.source.is_none() {
             let vacant = self.supply.is_vacant();
             let soon = if vacant { PULL_PERIOD } else { self.pulls.tolerance().min(PAUSE_MAX) };
             self.look_by(now.after(soon));

@@ -13,7 +13,7 @@ use crate::node::{ConnectError, Subscription};
 const JUDGE_PERIOD: Duration = Duration::from_millis(4);
 /// Longest that what was seen in between waits for the next datagram to be looked at with: a timer of its own would
 /// wake the driver once more for nearly every block.
-const JUDGE_WAIT_MAX: Duration = Duration::from_millis(25);
+const JUDGE_WAIT_MAX: Duration = Duration::from_millis(50);
 /// Shortest time until the next look: a monitor that is late must not keep the driver from its other work.
 const JUDGE_GAP_MIN: Duration = Duration::from_millis(1);
 /// Blocks behind a missing one that are looked through for something that came.
