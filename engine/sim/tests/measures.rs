@@ -34,7 +34,7 @@ fn a_share_of_the_viewers_is_killed_at_once() {
 #[test]
 fn each_share_of_the_viewers_has_its_own_line() {
     let far = HostConfig { latency: (MS * 50, MS * 60), ..HostConfig::default() };
-    let mut scenario = Scenario::new(32, 12);
+    let mut scenario = Scenario::new(40, 12);
     scenario.others.push(HostShare { share: 0.25, config: far });
     let report = run(&scenario);
     let is_far = |delay: Duration| delay >= MS * 50;
@@ -119,9 +119,10 @@ fn viewers_that_all_hear_multicast_seldom_wake_each_other() {
     let (before, after) = (count(S * 5), count(S * 15));
     let [packets, inputs] =
         [after.0 - before.0, after.1 - before.1].map(|count| count as f64 / (8.0 * 10.0));
-    eprintln!("packets {packets} inputs {inputs}");
-    assert!(packets < 18.0, "to seven others, twice a second, a report and the publisher: {packets}");
-    assert!(inputs < 400.0, "{inputs}");
+    // A have-map with a beacon to seven others, twice a second.
+    assert!(packets < 32.0, "{packets} packets sent a second");
+    // What the others send, 25 pictures of 40 datagrams in runs, sound that leaves with them, beacons, timers.
+    assert!(inputs < 260.0, "{inputs} inputs a second");
 }
 
 #[test]
@@ -136,12 +137,12 @@ fn who_is_behind_a_nat_is_served_by_those_that_it_dials() {
 
 #[test]
 fn figures_from_a_mark_on_leave_the_joining_out() {
-    let scenario = Scenario { duration: S * 8, ..Scenario::new(37, 20) };
+    let scenario = Scenario { duration: S * 8, ..Scenario::new(41, 20) };
     let mut world = scenario.build().unwrap();
     world.run_until(S * 4);
     world.mark();
     world.run_until(scenario.duration);
-    let report = Report::of(&world, 37);
+    let report = Report::of(&world, 41);
     let settled = report.settled.as_ref().unwrap();
     assert_eq!(settled.from, S * 4);
     assert!(settled.publisher < report.upload_ratio(), "joiners draw on the publisher: {settled:?}");
