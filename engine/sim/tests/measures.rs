@@ -117,8 +117,7 @@ fn viewers_that_all_hear_multicast_seldom_wake_each_other() {
         (of(|host| host.sent.packets), of(|host| host.inputs))
     };
     let (before, after) = (count(S * 5), count(S * 15));
-    let [packets, inputs] =
-        [after.0 - before.0, after.1 - before.1].map(|count| count as f64 / (8.0 * 10.0));
+    let [packets, inputs] = [after.0 - before.0, after.1 - before.1].map(|count| count as f64 / (8.0 * 10.0));
     // A have-map with a beacon to seven others, twice a second.
     assert!(packets < 32.0, "{packets} packets sent a second");
     // What the others send, 25 pictures of 40 datagrams in runs, sound that leaves with them, beacons, timers.
