@@ -123,8 +123,9 @@ impl Audience {
         if hurried.is_empty() || hurried.len() * 10 < pushed.len() {
             return None;
         }
-        let losses = hurried.iter().map(|reporter| match reporter.pushes {
-            (received, missed) => missed as f64 / (received + missed) as f64,
+        let losses = hurried.iter().map(|reporter| {
+            let (received, missed) = reporter.pushes;
+            missed as f64 / (received + missed) as f64
         });
         Some(quantile(losses.filter(|loss| *loss <= most).collect(), 0.9))
     }

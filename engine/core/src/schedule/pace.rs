@@ -26,10 +26,11 @@ const DELAY_SPREAD: f64 = 1.5;
 /// Delay of theirs up to which a path has room. Between the two the rate stays: a flow that halves its own leaves the
 /// queue for a moment, and that is no room.
 const DELAY_FREE: Duration = Duration::from_millis(10);
-/// For so long a queue does not stand still: another flow fills and drains it. What does is a longer path.
-const STEADY: Duration = Duration::from_secs(2);
+/// For so long a queue does not stand still: another flow fills and drains it, if seldom by more than 2 ms within 2 s.
+/// What does is a longer path.
+const STEADY: Duration = Duration::from_secs(10);
 /// Least by which a queue moves meanwhile, and the part of what the average packet waits that jitter moves it by.
-const STEADY_WITHIN: Duration = Duration::from_millis(2);
+const STEADY_WITHIN: Duration = Duration::from_millis(1);
 const STEADY_SPREAD: f64 = 0.25;
 /// Share of packets lost from which a queue may stand still as it is full.
 const STEADY_LOSS: f64 = 0.02;
@@ -212,7 +213,7 @@ mod tests {
         let after = |lost: u64, moves: u64| {
             let mut pace = Pace::new(Now(0));
             let mut sample = PathSample::default();
-            for tick in 1..200 {
+            for tick in 1..400 {
                 pace.handle_shed();
                 sample.packets_sent += 50;
                 sample.packets_lost += lost;
@@ -223,7 +224,7 @@ mod tests {
             }
             pace.rate()
         };
-        assert_eq!(after(0, 1_900), CEILING);
+        assert_eq!(after(0, 900), CEILING);
         assert!(after(0, 4_000) < 1e6, "another flow fills it");
         assert!(after(2, 0) < 1e6, "it is full, and loses the rest");
     }
