@@ -118,7 +118,8 @@ impl Forger {
             if let Some(byte) = altered.get_mut(TYPE_BYTES + sent * 31 % behind) {
                 *byte ^= 1 << (sent % 8);
             }
-            let old = &self.remembered[sent % self.remembered.len()];
+            // Two lies a turn: each of them is sent in its turn, odd or even.
+            let old = &self.remembered[sent / 2 % self.remembered.len()];
             for lie in [&altered, old] {
                 self.socket.send_to(lie, (GROUP_ADDRESS, GROUP_PORT))?;
                 sent += 1;
