@@ -102,7 +102,9 @@ impl HealthTeller {
 
     /// Measures once more. Of a stream that is closed already, it knows what was counted last.
     pub(crate) async fn measure(&mut self) -> Measured {
-        self.look().await;
+        if let Ok(Some(counters)) = self.counters.read().await {
+            self.last = counters;
+        }
         let (latest, player) = self.delivered.look();
         let look = Look {
             counters: self.last,
@@ -113,12 +115,6 @@ impl HealthTeller {
             player,
         };
         self.meter.measure(swarmcast::now(), look)
-    }
-
-    async fn look(&mut self) {
-        if let Ok(Some(counters)) = self.counters.read().await {
-            self.last = counters;
-        }
     }
 }
 

@@ -114,9 +114,10 @@ impl Playout {
         self.dry_at.map(|at| at.after(self.grown).max(level_at))
     }
 
-    /// Returns when the next block is given up, or the next but some whose headers are missing: at the latest when one
-    /// behind it is due, which was closed no sooner.
-    fn deadline(&self, clock: &PublisherClock, window: &Window, slot: &Slot) -> Now {
+    /// Returns when [`Playout::deliver`] gives the next block up: one whose header is missing as soon as the first
+    /// known one behind it is due, which was closed no sooner.
+    pub(crate) fn next_timeout(&self, clock: &PublisherClock, window: &Window) -> Option<Now> {
+        let slot = window.slot(self.next)?;
         let closed = |slot: &Slot| clock.local(slot.header()?.header().closed);
         let bound = || {
             let behind =
@@ -124,12 +125,7 @@ impl Playout {
             behind.filter_map(closed).next().map_or(slot.evident(), |closed| closed.min(slot.evident()))
         };
         let closed = closed(slot).unwrap_or_else(bound);
-        closed.max(self.excused_until).after(self.delay + self.grown)
-    }
-
-    /// Returns when [`Playout::deliver`] gives something up.
-    pub(crate) fn next_timeout(&self, clock: &PublisherClock, window: &Window) -> Option<Now> {
-        window.slot(self.next).map(|slot| self.deadline(clock, window, slot))
+        Some(closed.max(self.excused_until).after(self.delay + self.grown))
     }
 
     /// Delivers what is complete and gives up what is overdue, in order.
@@ -143,7 +139,7 @@ impl Playout {
         while let Some(slot) = stream.window.slot(self.next) {
             if slot.is_complete() {
                 self.deliver_block(slot, &stream, out, &mut tally);
-            } else if self.deadline(stream.clock, stream.window, slot) <= now {
+            } else if self.next_timeout(stream.clock, stream.window).is_some_and(|at| at <= now) {
                 tally.lost += u64::from(slot.missing().count_ones());
                 let cause = if (stream.is_shed)(self.next) { GapCause::Shed } else { GapCause::Late };
                 self.lose(slot.header().map(|header| header.header().priority), cause, stream.catalogue);
@@ -253,7 +249,7 @@ pub(crate) struct View<'a> {
 mod tests {
     use super::*;
     use crate::group::GroupSpec;
-    use crate::ids::{Epoch, Stripe};
+    use crate::ids::Epoch;
     use crate::seal::Sealer;
     use crate::wire::BlockHeader;
 
@@ -268,19 +264,7 @@ mod tests {
         clock.handle_arrival(Now(600_000), closed);
         window.expect(Now(640_000), BlockId(1));
         assert_eq!(playout.next_timeout(&clock, &window), Some(Now(740_000)), "it was closed by then");
-        let header = BlockHeader {
-            block: BlockId(1),
-            stripe: Stripe(0),
-            priority: Priority::Reference,
-            continues: false,
-            random_access: false,
-            data: 1,
-            parity: 0,
-            last_shard_bytes: 0,
-            closed,
-            media_time: MediaTime(0),
-            leaves: Vec::new(),
-        };
+        let header = BlockHeader::unsealed(BlockId(1), closed);
         window.insert_header(Now(650_000), sealer.seal(header, &[0; 3000], 0).header);
         assert_eq!(playout.next_timeout(&clock, &window), Some(Now(700_000)), "the next one was closed");
     }

@@ -131,14 +131,8 @@ impl Node {
         };
         let part = Want::HEADER | u64::from(claimed.is_inline());
         if let Some(held) = stream.window.slot(claimed.block).and_then(|slot| slot.header()) {
-            if via.is_multicast() && *held.datagram() == datagram {
-                stream.reception.handle_parts(now, claimed.block, part);
-                self.witness(now, via, tag, claimed.block, false);
-            } else {
-                stream.reception.handle_pushed(now, claimed.block, part);
-                stream.stats.duplicate += u64::from(claimed.is_inline());
-            }
-            return;
+            let same = *held.datagram() == datagram;
+            return self.handle_header_again(now, via, tag, &claimed, same);
         }
         let bytes = datagram.len();
         let header = match stream.keys.verify_header_among(datagram, &mut stream.roots) {
@@ -193,6 +187,20 @@ impl Node {
             self.witness(now, via, tag, claimed.block, word & Want::SHARDS != 0);
         }
         self.after_insert(now, via.path, tag, claimed.block, word);
+    }
+
+    /// Takes note of a header that is held already, or of a datagram that pretends to be it.
+    fn handle_header_again(&mut self, now: Now, via: Via, tag: StreamTag, claimed: &BlockHeader, same: bool) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let part = Want::HEADER | u64::from(claimed.is_inline());
+        if via.is_multicast() && same {
+            stream.reception.handle_parts(now, claimed.block, part);
+            return self.witness(now, via, tag, claimed.block, false);
+        }
+        if same {
+            stream.reception.handle_pushed(now, claimed.block, part);
+        }
+        stream.stats.duplicate += u64::from(claimed.is_inline());
     }
 
     pub(super) fn handle_fragment(
@@ -435,20 +443,23 @@ impl Stream {
         datagram: Hashed,
         origin: Origin,
     ) -> Result<bool, VerifyError> {
-        let is_parity = self.is_parity(view);
-        let Some(slot) = self.window.slot(view.id.block) else { return Ok(false) };
-        let held = slot.word() >> view.id.index & 1 == 1;
-        if !origin.multicast && !is_parity && (held || !origin.asked) {
-            self.reception.handle_pushed(now, view.id.block, 1 << view.id.index);
-        }
+        let (block, word) = (view.id.block, 1 << view.id.index);
+        let Some(slot) = self.window.slot(block) else { return Ok(false) };
+        let held = slot.word() & word != 0;
+        let Some(header) = slot.header() else { return Ok(false) };
+        let is_data = word & header.header().data_word() != 0;
         if held && !origin.multicast {
+            if is_data {
+                self.reception.handle_pushed(now, block, word);
+            }
             return Ok(false);
         }
-        let Some(header) = slot.header() else { return Ok(false) };
         // What came by multicast is verified in any case: the share of it that comes decides about the path.
         let fragment = self.keys.verify_fragment(header, view, datagram)?;
         if origin.multicast {
-            self.reception.handle_parts(now, view.id.block, 1 << view.id.index);
+            self.reception.handle_parts(now, block, word);
+        } else if is_data && !origin.asked {
+            self.reception.handle_pushed(now, block, word);
         }
         Ok(!held && self.window.insert_fragment(now, fragment) == Inserted::New)
     }

@@ -60,13 +60,10 @@ impl Audience {
             let stalest = self.reporters.iter().min_by_key(|(_, reporter)| reporter.at).map(|(id, _)| *id);
             stalest.and_then(|id| self.reporters.remove(&id));
         }
-        let (received, missed) = before
-            .filter(|_| !report.pushed && report.received + report.missed > 0)
-            .map_or((0.0, 0.0), |before| before.memory);
-        let (counts, pushes) = match (report.received, report.missed) {
-            counts if report.pushed => ((0, 0), counts),
-            counts => (counts, (0, 0)),
-        };
+        let told = (report.received, report.missed);
+        let (counts, pushes) = if report.pushed { ((0, 0), told) } else { (told, (0, 0)) };
+        let (received, missed) =
+            before.filter(|_| counts != (0, 0)).map_or((0.0, 0.0), |before| before.memory);
         let memory = (received * MEMORY + counts.0 as f64, missed * MEMORY + counts.1 as f64);
         let residual = if report.due == 0 { 0.0 } else { report.lost as f64 / report.due as f64 };
         let reporter = Reporter {

@@ -67,6 +67,24 @@ pub struct HeaderProof {
 }
 
 impl BlockHeader {
+    /// Makes the header of a reference picture's block, as it is handed to a sealer, which fills in the rest.
+    #[cfg(test)]
+    pub(crate) fn unsealed(block: BlockId, closed: Duration) -> Self {
+        Self {
+            block,
+            stripe: Stripe(0),
+            priority: Priority::Reference,
+            continues: false,
+            random_access: false,
+            data: 1,
+            parity: 0,
+            last_shard_bytes: 0,
+            closed,
+            media_time: MediaTime(0),
+            leaves: Vec::new(),
+        }
+    }
+
     /// Returns the number of shards, parity included.
     pub fn shards(&self) -> u8 {
         self.data + self.parity

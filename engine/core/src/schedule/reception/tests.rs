@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::group::GroupSpec;
-use crate::ids::{Epoch, MediaTime, Priority, Stripe};
+use crate::ids::Epoch;
 use crate::seal::Sealer;
 use crate::wire::Want;
 
@@ -18,19 +18,7 @@ fn window(count: u64) -> Window {
     let sealer = Sealer::new(&group, &[1; 32], Epoch(1)).expect("a key");
     let mut window = Window::new(BlockId(0), 1 << 24, Duration::from_secs(60));
     for block in 0..count {
-        let header = BlockHeader {
-            block: BlockId(block),
-            stripe: Stripe(0),
-            priority: Priority::Reference,
-            continues: false,
-            random_access: false,
-            data: 1,
-            parity: 0,
-            last_shard_bytes: 0,
-            closed: Duration::ZERO,
-            media_time: MediaTime(0),
-            leaves: Vec::new(),
-        };
+        let header = BlockHeader::unsealed(BlockId(block), Duration::ZERO);
         window.insert_header(Now(block * STEP), sealer.seal(header, &[0; 3000], 0).header);
     }
     window
