@@ -9,7 +9,7 @@ use swarmcast_core::multicast::MulticastGroup;
 
 use crate::dice::Dice;
 use crate::link::{Link, LinkModel};
-use crate::network::{HostId, Traffic};
+use crate::network::HostId;
 
 /// Whom a fault concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,6 @@ pub(crate) struct Lan {
     unqueried: Vec<(Whom, Duration, Duration)>,
     /// Datagrams of a host, longer than so many bytes, that nobody is going to get.
     doomed: BTreeMap<HostId, (u32, usize)>,
-    traffic: BTreeMap<HostId, Traffic>,
 }
 
 impl Lan {
@@ -92,7 +91,6 @@ impl Lan {
             blockades: Vec::new(),
             unqueried: Vec::new(),
             doomed: BTreeMap::new(),
-            traffic: BTreeMap::new(),
         }
     }
 
@@ -210,24 +208,6 @@ impl Lan {
             all.push(Copies { host: *host, path: *path, arrivals });
         }
         all
-    }
-
-    /// Counts a datagram on its sender's wire.
-    pub(crate) fn count(&mut self, from: HostId, bytes: usize, wire_bytes: Option<usize>) {
-        let traffic = self.traffic.entry(from).or_default();
-        traffic.datagram_bytes += bytes as u64;
-        match wire_bytes {
-            Some(wire_bytes) => {
-                traffic.packets += 1;
-                traffic.wire_bytes += wire_bytes as u64;
-            }
-            None => traffic.dropped += 1,
-        }
-    }
-
-    /// Returns what a host has multicast; what the network lost for some receivers is not told.
-    pub(crate) fn sent_by(&self, host: HostId) -> Traffic {
-        self.traffic.get(&host).copied().unwrap_or_default()
     }
 
     fn paths(&self, host: HostId) -> impl Iterator<Item = PathId> {

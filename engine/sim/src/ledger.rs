@@ -183,6 +183,11 @@ impl Ledger {
         self.runs.iter_mut().rev().find(|run| run.host == host)
     }
 
+    /// Returns the newest run of a host.
+    pub(crate) fn run_by(&self, host: HostId) -> Option<&Run> {
+        self.runs.iter().rev().find(|run| run.host == host)
+    }
+
     /// Returns the run whose datagrams begin like this one.
     pub(crate) fn run_in(&self, datagram: &[u8]) -> Option<&Run> {
         let tag = peek_tag(datagram)?;

@@ -19,6 +19,7 @@ pub mod dice;
 pub mod hostile;
 pub mod lan;
 mod ledger;
+mod line;
 pub mod link;
 mod memo;
 pub mod network;

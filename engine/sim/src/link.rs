@@ -100,10 +100,6 @@ impl Shaper {
         Self { model, free_at: Duration::ZERO }
     }
 
-    pub(crate) fn is_unlimited(&self) -> bool {
-        self.model.bits_per_second.is_none()
-    }
-
     /// Returns how long a packet that comes at `at` has to wait.
     pub(crate) fn backlog(&self, at: Duration) -> Duration {
         self.free_at.saturating_sub(at)

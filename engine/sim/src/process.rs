@@ -5,7 +5,7 @@ use swarmcast_core::node::{Action, Batch, Event, Input, Node};
 use swarmcast_core::stats::StreamStats;
 
 /// The calls of [`Node`] that a driver uses.
-pub(crate) trait Process: std::fmt::Debug {
+pub(crate) trait Process: std::fmt::Debug + Send {
     fn handle(&mut self, now: Now, input: Input);
     fn poll_event(&mut self) -> Option<Event>;
     fn poll_action(&mut self) -> Option<Action>;

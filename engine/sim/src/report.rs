@@ -289,7 +289,7 @@ impl Report {
 
 /// Returns the order statistics of all viewers' delays.
 fn permilles(world: &World) -> Vec<Duration> {
-    let subscriptions = world.hosts().iter().filter(|host| !host.is_hostile).flat_map(|h| &h.subscriptions);
+    let subscriptions = world.honest().flat_map(|host| &host.subscriptions);
     let mut delays: Vec<Duration> = subscriptions.flat_map(|s| s.latencies.iter().copied()).collect();
     delays.sort_unstable();
     let last = delays.len().saturating_sub(1);
@@ -299,7 +299,7 @@ fn permilles(world: &World) -> Vec<Duration> {
 /// Returns how many blocks reached viewers by how many hops.
 fn hops(world: &World) -> Vec<u64> {
     let mut sum = vec![0; HOPS_MAX];
-    for host in world.hosts().iter().filter(|host| !host.is_hostile && host.publications.is_empty()) {
+    for host in world.honest().filter(|host| host.publications.is_empty()) {
         sum.iter_mut().zip(world.hops(host.id)).for_each(|(sum, count)| *sum += count);
     }
     sum
@@ -315,10 +315,11 @@ type Seconds = BTreeMap<u64, Continuity>;
 
 fn host_report(world: &World, index: usize, published: &[Duration]) -> (HostReport, Seconds) {
     let host = &world.hosts()[index];
+    let standing = world.standing(host.id);
     let (began, gone_at) = host.lived;
     let until = gone_at.unwrap_or(world.now());
     let role = match () {
-        () if host.is_hostile => Role::Hostile,
+        () if standing.is_hostile => Role::Hostile,
         () if !host.publications.is_empty() => Role::Publisher,
         () => Role::Viewer,
     };
@@ -338,7 +339,7 @@ fn host_report(world: &World, index: usize, published: &[Duration]) -> (HostRepo
     let report = HostReport {
         host: host.id,
         role,
-        alive: host.is_running(),
+        alive: standing.is_running(),
         present: until.saturating_sub(began),
         continuity: total,
         gap_max: subscriptions.iter().map(|s| s.gap_max).max().unwrap_or_default(),

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use swarmcast_core::ids::PathId;
 use swarmcast_core::node::{PathSample, RttLow};
 
-use crate::network::{HostId, Transit};
+use crate::line::Transit;
+use crate::network::HostId;
 
 /// What the transport under the sessions does. The defaults are what QUIC does on a LAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,24 +55,11 @@ impl Default for TransportModel {
     }
 }
 
-/// Number of a session in its world.
+/// Name of a session: who dialled, and how many times it had dialled before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SessionId(pub(crate) u64);
-
-/// One end of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Dialer,
-    Acceptor,
-}
-
-impl Side {
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Dialer => Self::Acceptor,
-            Self::Acceptor => Self::Dialer,
-        }
-    }
+pub(crate) struct SessionId {
+    pub(crate) dialer: HostId,
+    pub(crate) number: u32,
 }
 
 /// How far an end has come.
@@ -79,13 +67,13 @@ impl Side {
 pub(crate) enum Phase {
     Opening,
     Up(PathId),
-    Closed,
 }
 
 /// What arrives at an end.
 #[derive(Clone, Debug)]
 pub(crate) enum Parcel {
-    Datagram(Bytes),
+    /// One datagram; if it is a header, the hops that it has taken.
+    Datagram(Bytes, u8),
     /// One message of the reliable stream, complete, with its place in it.
     Control(u64, Bytes),
 }
@@ -93,9 +81,14 @@ pub(crate) enum Parcel {
 /// One end's state.
 #[derive(Debug)]
 pub(crate) struct End {
-    pub(crate) host: HostId,
+    /// Who is at the other end.
+    pub(crate) other: HostId,
     pub(crate) phase: Phase,
     pub(crate) up_at: Duration,
+    /// Whether the dialer knows the acceptor to be up.
+    pub(crate) confirmed: bool,
+    /// Since when nothing gets through.
+    pub(crate) silent_since: Option<Duration>,
     pub(crate) flight: Flight,
     /// Number of the next message to send.
     pub(crate) next_out: u64,
@@ -105,11 +98,13 @@ pub(crate) struct End {
 }
 
 impl End {
-    fn new(host: HostId, round_trip: Duration) -> Self {
+    pub(crate) fn new(other: HostId, round_trip: Duration) -> Self {
         Self {
-            host,
+            other,
             phase: Phase::Opening,
             up_at: Duration::ZERO,
+            confirmed: false,
+            silent_since: None,
             flight: Flight::new(round_trip),
             next_out: 0,
             next_in: 0,
@@ -130,78 +125,6 @@ impl End {
         let message = self.early.remove(&self.next_in)?;
         self.next_in += 1;
         Some((path, message))
-    }
-}
-
-/// Two ends.
-#[derive(Debug)]
-pub(crate) struct Session {
-    dialer: End,
-    acceptor: End,
-    /// Since when nothing gets through.
-    pub(crate) silent_since: Option<Duration>,
-}
-
-impl Session {
-    pub(crate) fn new(dialer: HostId, acceptor: HostId, round_trip: Duration) -> Self {
-        Self {
-            dialer: End::new(dialer, round_trip),
-            acceptor: End::new(acceptor, round_trip),
-            silent_since: None,
-        }
-    }
-
-    pub(crate) fn end(&self, side: Side) -> &End {
-        match side {
-            Side::Dialer => &self.dialer,
-            Side::Acceptor => &self.acceptor,
-        }
-    }
-
-    pub(crate) fn end_mut(&mut self, side: Side) -> &mut End {
-        match side {
-            Side::Dialer => &mut self.dialer,
-            Side::Acceptor => &mut self.acceptor,
-        }
-    }
-
-    /// Returns sender and receiver of what `side` sends.
-    pub(crate) fn way(&self, side: Side) -> (HostId, HostId) {
-        (self.end(side).host, self.end(side.other()).host)
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.dialer.phase == Phase::Closed && self.acceptor.phase == Phase::Closed
-    }
-}
-
-/// All sessions of a world, by their number.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions(Vec<Option<Box<Session>>>);
-
-impl Sessions {
-    /// Takes one in and gives it the next number.
-    pub(crate) fn add(&mut self, session: Session) -> SessionId {
-        self.0.push(Some(Box::new(session)));
-        SessionId(self.0.len() as u64 - 1)
-    }
-
-    pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
-        self.0.get(id.0 as usize)?.as_deref()
-    }
-
-    pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.0.get_mut(id.0 as usize)?.as_deref_mut()
-    }
-
-    pub(crate) fn remove(&mut self, id: SessionId) {
-        self.0.get_mut(id.0 as usize).into_iter().for_each(|place| *place = None);
-    }
-
-    /// Returns the numbers of those that there are, in order.
-    pub(crate) fn ids(&self) -> Vec<SessionId> {
-        let there = self.0.iter().enumerate().filter(|(_, place)| place.is_some());
-        there.map(|(number, _)| SessionId(number as u64)).collect()
     }
 }
 
@@ -267,8 +190,8 @@ impl Flight {
         self.sent - 1
     }
 
-    /// Takes what the queue before the receiver did with a packet: its acknowledgement comes at `settles`, or it was
-    /// dropped at `at`.
+    /// Takes at `at` what the queue before the receiver did with a packet: its acknowledgement comes at `settles`, or
+    /// it was dropped half a round trip ago, and those behind it will tell.
     pub(crate) fn resolve(&mut self, number: u64, at: Duration, settles: Option<Duration>) {
         let round_trip = self.round_trip;
         let oldest = self.sent - self.under_way.len() as u64;
@@ -277,7 +200,7 @@ impl Flight {
         let Some(packet) = packet.filter(|packet| packet.fate == Fate::UnderWay) else { return };
         (packet.settles, packet.fate) = match settles {
             Some(settles) => (settles, Fate::Received),
-            None => (at + round_trip, Fate::Lost),
+            None => (at + round_trip / 2, Fate::Lost),
         };
     }
 

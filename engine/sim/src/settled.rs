@@ -90,7 +90,8 @@ impl Settled {
         let published = published_bytes(world).saturating_sub(mark.published_bytes);
         let (mut sum, mut publisher_bytes) = (Progress { hops: [0; HOPS_MAX], ..Progress::default() }, 0);
         let (mut delays, mut loads) = (Vec::new(), Vec::new());
-        for (at, host) in world.hosts().iter().enumerate().filter(|(_, host)| !host.is_hostile) {
+        for host in world.honest() {
+            let at = host.id.0 as usize;
             let before = mark.hosts.get(at).cloned().unwrap_or_default();
             let grown = Progress::of(world, host).since(&before);
             if !host.publications.is_empty() {
@@ -105,7 +106,7 @@ impl Settled {
             let all =
                 host.subscriptions.iter().flat_map(|subscription| subscription.latencies.iter().copied());
             delays.extend(all.skip(before.delays));
-            if host.is_running() && at < mark.hosts.len() {
+            if world.standing(host.id).is_running() && at < mark.hosts.len() {
                 loads.push(ratio(grown.wire_bytes, published));
             }
         }

@@ -43,3 +43,16 @@ fn a_hundred_viewers_that_verify_everything_themselves_give_the_same_trace() {
     };
     assert_eq!(run(true), run(false));
 }
+
+#[test]
+fn the_run_is_the_same_by_any_number_of_threads() {
+    let run = |threads| {
+        let mut scenario = Scenario { duration: Duration::from_secs(3), ..Scenario::new(6, 100) };
+        scenario.host.latency = (Duration::from_millis(5), Duration::from_millis(25));
+        scenario.world.threads = threads;
+        let report = scenario.run().unwrap();
+        assert!(report.viewers().all(|viewer| viewer.units > 0), "{report}");
+        report.digest
+    };
+    assert_eq!(run(1), run(3));
+}

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,45 +11,55 @@ use swarmcast_core::ids::PathId;
 use swarmcast_core::node::Input;
 
 use crate::network::HostId;
-use crate::session::{Parcel, SessionId, Side};
+use crate::session::{Parcel, SessionId};
 
 use super::script::Deed;
 
-/// Everything that can happen in a world.
+/// Everything that can happen to one host by itself.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    /// A process asked to be woken; void when its number is not the host's latest.
-    Wake { host: HostId, number: u64 },
-    /// A datagram from the session's other side, its packet `number`, reached the access line of `to`.
-    Arrive { session: SessionId, to: Side, number: u64, datagram: Bytes },
+    /// A datagram from the session's other side, its packet `number`, reached the access line; one that is a header
+    /// has taken `hops`.
+    Arrive { session: SessionId, number: u64, datagram: Bytes, hops: u8 },
     /// A parcel is in.
-    Deliver { session: SessionId, to: Side, parcel: Parcel },
+    Deliver { session: SessionId, parcel: Parcel },
+    /// The other side's access line took a packet, which is acknowledged at `settles`, or dropped it.
+    Resolve { session: SessionId, number: u64, settles: Option<Duration> },
     /// A path that had run out of credit has some again.
-    Credit { session: SessionId, side: Side },
+    Credit { session: SessionId },
     /// A flight of the handshake is to be sent: 0 and 2 by the dialer, 1 by the acceptor.
     HandshakeSend { session: SessionId, flight: u8, tries: u32 },
     /// A flight of the handshake arrived.
     HandshakeArrive { session: SessionId, flight: u8 },
+    /// The acceptor is up.
+    Confirmed { session: SessionId },
     /// The dialer waits no longer.
     DialTimeout { session: SessionId },
+    /// The dialer has given up.
+    GivenUp { session: SessionId },
     /// Packets of a message on the reliable stream are to be sent again.
-    ControlRetry { session: SessionId, from: Side, number: u64, message: Bytes, packets: usize, tries: u32 },
-    /// A process is to be told something that its own drain brought about.
-    Feed { host: HostId, input: Box<Input> },
-    /// A multicast datagram reached a receiver's access line.
-    ArriveMulticast { way: (HostId, HostId), path: PathId, source: SocketAddr, datagram: Bytes },
+    ControlRetry { session: SessionId, number: u64, message: Bytes, packets: usize, tries: u32 },
+    /// The process is to be told something; a header in it has taken `hops`.
+    Feed { input: Box<Input>, hops: u8 },
+    /// A multicast datagram reached the access line.
+    ArriveMulticast { path: PathId, source: SocketAddr, datagram: Bytes, hops: u8 },
     /// A multicast path that had run out of credit has some again.
-    RefillMulticast { host: HostId, path: PathId },
+    RefillMulticast { path: PathId },
     /// The other side closed the session.
-    CloseArrive { session: SessionId, to: Side },
+    CloseArrive { session: SessionId },
     /// A session may have been silent for too long.
     Silence { session: SessionId, since: Duration },
     /// Paths are sampled and counters inspected.
-    Sample { host: HostId },
-    /// Discovery tells `host` of `of`.
-    Sighted { host: HostId, of: HostId },
-    /// Discovery tells `host` that `of` withdrew.
-    Vanished { host: HostId, of: HostId },
+    Sample,
+    /// Discovery tells of another host.
+    Sighted { of: HostId },
+    /// Discovery tells that another host withdrew.
+    Vanished { of: HostId },
+}
+
+/// What happens to more than one host, while all others stand still.
+#[derive(Debug)]
+pub(crate) enum Turn {
     /// The publisher's source has its next unit.
     Emit { host: HostId },
     /// A host that was asked to leave may be done.
@@ -57,107 +68,57 @@ pub(crate) enum Happening {
     Deed(Deed),
 }
 
-/// A slot of the wheel spans 2^16 ns, 65 us: some hundred happenings among ten thousand hosts.
-const SLOT_BITS: u32 = 16;
-/// Slots of the wheel: it turns in 1.07 s, beyond which only few things are planned.
-const SLOTS: usize = 1 << 14;
-
-/// When and in which order something happens, and its place among the happenings.
+/// When and in which order something happens, and its place among the things that are planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
-    at_ns: u64,
+    at: Duration,
     sequence: u64,
     place: u32,
 }
 
-impl Entry {
-    fn slot(self) -> u64 {
-        self.at_ns >> SLOT_BITS
-    }
-}
-
-/// What is planned, as a wheel of slots: with millions of things under way a heap is a walk through memory each time.
+/// What is planned. The heap orders small entries; what they stand for lies still.
 #[derive(Debug)]
-pub(crate) struct Agenda {
-    /// Up to the end of the slot `turned`, the next one last.
-    soon: Vec<Entry>,
-    /// The slots behind `turned`, unsorted.
-    wheel: Vec<Vec<Entry>>,
-    /// What lies beyond the wheel.
-    far: BinaryHeap<Reverse<Entry>>,
-    turned: u64,
+pub(crate) struct Agenda<T> {
+    entries: BinaryHeap<Reverse<Entry>>,
     sequence: u64,
-    happenings: Vec<Option<Happening>>,
+    planned: Vec<Option<T>>,
     free: Vec<u32>,
 }
 
-impl Default for Agenda {
+impl<T> Default for Agenda<T> {
     fn default() -> Self {
-        Self {
-            soon: Vec::new(),
-            wheel: vec![Vec::new(); SLOTS],
-            far: BinaryHeap::new(),
-            turned: 0,
-            sequence: 0,
-            happenings: Vec::new(),
-            free: Vec::new(),
-        }
+        Self { entries: BinaryHeap::new(), sequence: 0, planned: Vec::new(), free: Vec::new() }
     }
 }
 
-impl Agenda {
-    pub(crate) fn plan(&mut self, at: Duration, happening: Happening) {
+impl<T> Agenda<T> {
+    pub(crate) fn plan(&mut self, at: Duration, what: T) {
         self.sequence += 1;
-        let at_ns = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
-        let place = self.keep(happening);
-        self.enter(Entry { at_ns, sequence: self.sequence, place });
+        let place = self.keep(what);
+        self.entries.push(Reverse(Entry { at, sequence: self.sequence, place }));
     }
 
-    /// Takes the next happening that is due at `until` or before.
-    pub(crate) fn take(&mut self, until: Duration) -> Option<(Duration, Happening)> {
-        let until_ns = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
-        while self.soon.is_empty() && self.turned < until_ns >> SLOT_BITS {
-            self.turn();
-        }
-        let entry = self.soon.pop_if(|entry| entry.at_ns <= until_ns)?;
+    /// Returns when the next thing is due.
+    pub(crate) fn next_at(&self) -> Option<Duration> {
+        self.entries.peek().map(|Reverse(entry)| entry.at)
+    }
+
+    /// Takes the next thing that is due at `until` or before.
+    pub(crate) fn take(&mut self, until: Duration) -> Option<(Duration, T)> {
+        let next = self.entries.peek_mut().filter(|next| next.0.at <= until)?;
+        let Reverse(entry) = PeekMut::pop(next);
         self.free.push(entry.place);
-        let happening = self.happenings.get_mut(entry.place as usize)?.take()?;
-        Some((Duration::from_nanos(entry.at_ns), happening))
+        let what = self.planned.get_mut(entry.place as usize)?.take()?;
+        Some((entry.at, what))
     }
 
-    fn keep(&mut self, happening: Happening) -> u32 {
+    fn keep(&mut self, what: T) -> u32 {
         if let Some(place) = self.free.pop() {
-            self.happenings[place as usize] = Some(happening);
+            self.planned[place as usize] = Some(what);
             return place;
         }
-        self.happenings.push(Some(happening));
-        self.happenings.len() as u32 - 1
-    }
-
-    fn enter(&mut self, entry: Entry) {
-        let slot = entry.slot();
-        if slot <= self.turned {
-            let place = self.soon.partition_point(|other| *other > entry);
-            self.soon.insert(place, entry);
-        } else if slot < self.turned + SLOTS as u64 {
-            self.wheel[slot as usize % SLOTS].push(entry);
-        } else {
-            self.far.push(Reverse(entry));
-        }
-    }
-
-    /// Goes on by one slot.
-    fn turn(&mut self) {
-        self.turned += 1;
-        let end = self.turned + SLOTS as u64;
-        while let Some(Reverse(entry)) = self.far.peek().copied().filter(|Reverse(entry)| entry.slot() < end)
-        {
-            self.far.pop();
-            self.wheel[entry.slot() as usize % SLOTS].push(entry);
-        }
-        let slot = std::mem::take(&mut self.wheel[self.turned as usize % SLOTS]);
-        self.soon.extend(slot);
-        self.soon.sort_unstable_by(|a, b| b.cmp(a));
+        self.planned.push(Some(what));
+        self.planned.len() as u32 - 1
     }
 }
 
@@ -165,38 +126,24 @@ impl Agenda {
 mod tests {
     use super::*;
 
-    fn host(happening: &Happening) -> u32 {
-        match happening {
-            Happening::Emit { host } => host.0,
-            _ => u32::MAX,
-        }
-    }
-
     #[test]
     fn what_is_planned_happens_in_the_order_of_time_and_then_of_planning() {
         let (mut agenda, mut dice) = (Agenda::default(), crate::dice::Dice::new(1));
-        let mut planned = Vec::new();
-        let mut now = Duration::ZERO;
-        let mut happened = Vec::new();
+        let (mut planned, mut happened, mut now) = (Vec::new(), Vec::new(), Duration::ZERO);
         for number in 0..20_000_u32 {
-            // From the same instant to far beyond one turn of the wheel.
             let wait = [0, 1_000, 60_000, 5_000_000, 3_000_000_000][dice.below(5) as usize];
             let at = now + Duration::from_nanos(dice.below(wait + 1));
-            agenda.plan(at, Happening::Emit { host: HostId(number) });
+            agenda.plan(at, number);
             planned.push((at, number));
             if number % 3 == 0 {
-                let until = now + Duration::from_micros(dice.below(400));
-                while let Some((at, happening)) = agenda.take(until) {
-                    happened.push((at, host(&happening)));
-                }
-                now = until;
+                now += Duration::from_micros(dice.below(400));
+                happened.extend(std::iter::from_fn(|| agenda.take(now)));
             }
         }
-        while let Some((at, happening)) = agenda.take(Duration::from_secs(60)) {
-            happened.push((at, host(&happening)));
-        }
+        happened.extend(std::iter::from_fn(|| agenda.take(Duration::from_secs(60))));
         planned.sort_unstable();
         assert_eq!(happened, planned);
-        assert!(agenda.happenings.len() < 20_000, "places are used again");
+        assert_eq!(agenda.next_at(), None);
+        assert!(agenda.planned.len() < 20_000, "places are used again");
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use swarmcast_core::node::{Announcement, Input, Sighting};
 
-use super::World;
 use super::agenda::Happening;
-use super::host::Condition;
+use super::host::{Condition, Host, address_of};
+use super::{Shared, World};
 use crate::network::HostId;
 
 /// How long a record outlives a host that vanished without withdrawing it (RFC 6762 section 10).
@@ -20,11 +20,11 @@ impl World {
     /// Replaces what a host announces and spreads the word.
     pub(super) fn announce(&mut self, host: HostId, announcement: Announcement) {
         let publishes = !announcement.publishes.is_empty();
-        self.host_mut(host).announced = Some(announcement);
+        self.shared.standing_mut(host).announced = Some(announcement);
         let others = self.others(host);
         for other in if publishes { others } else { self.pick_heard(others) } {
             let at = self.now + self.draw_sighting();
-            self.agenda.plan(at, Happening::Sighted { host: other, of: host });
+            self.plan(at, other, Happening::Sighted { of: host });
         }
     }
 
@@ -33,7 +33,7 @@ impl World {
         let others = self.others(host);
         for other in self.pick_heard(others) {
             let at = self.now + self.draw_sighting();
-            self.agenda.plan(at, Happening::Sighted { host, of: other });
+            self.plan(at, host, Happening::Sighted { of: other });
         }
     }
 
@@ -42,7 +42,7 @@ impl World {
         if others.len() <= SIGHTED_MAX {
             return others;
         }
-        let announced = |host: HostId| self.host(host).announced.as_ref();
+        let announced = |host: HostId| self.shared.standing(host).announced.as_ref();
         let publishes = |host: &HostId| announced(*host).is_some_and(|told| !told.publishes.is_empty());
         let mut heard: Vec<HostId> = others.extract_if(.., |host| publishes(host)).collect();
         for place in 0..SIGHTED_MAX.min(others.len()) {
@@ -54,59 +54,67 @@ impl World {
         heard
     }
 
-    pub(super) fn sight(&mut self, host: HostId, of: HostId) {
-        let seen = self.host(of);
-        let Some(announced) = seen.announced.clone() else { return };
-        let listens = self.host(host).discovery && seen.discovery && self.network.reachable(host, of);
-        if !listens || seen.condition == Condition::Gone {
-            return;
-        }
-        let sighting = Sighting {
-            peer: seen.peer,
-            addresses: vec![seen.address()],
-            group: Some(self.group.id()),
-            manual: false,
-            publishes: announced.publishes,
-        };
-        self.feed(host, Input::Sighted(sighting));
-    }
-
-    /// Tells a host of a peer that its user named.
-    pub(super) fn name_peer(&mut self, host: HostId, peer: HostId) {
-        let named = self.host(peer);
-        let sighting = Sighting {
-            peer: named.peer,
-            addresses: vec![named.address()],
-            group: None,
-            manual: true,
-            publishes: Vec::new(),
-        };
-        self.feed(host, Input::Sighted(sighting));
-    }
-
     /// Spreads the word that a host is gone: at once when it said good-bye, else when its record expires.
     pub(super) fn forget(&mut self, host: HostId, said_goodbye: bool) {
         let lifetime = if said_goodbye { Duration::ZERO } else { RECORD_LIFETIME };
         for other in self.others(host) {
             let at = self.now + lifetime + self.draw_sighting();
-            self.agenda.plan(at, Happening::Vanished { host: other, of: host });
-        }
-    }
-
-    pub(super) fn withdraw(&mut self, host: HostId, of: HostId) {
-        if self.host(host).discovery && self.network.reachable(host, of) {
-            let peer = self.host(of).peer;
-            self.feed(host, Input::Vanished(peer));
+            self.plan(at, other, Happening::Vanished { of: host });
         }
     }
 
     fn draw_sighting(&mut self) -> Duration {
-        let (low, high) = self.config.sighting;
+        let (low, high) = self.shared.config.sighting;
         self.dice.duration(low, high)
     }
 
+    /// Returns the hosts that hear of this one, and it of them.
     fn others(&self, host: HostId) -> Vec<HostId> {
-        let others = self.hosts.iter().filter(|h| h.id != host && h.condition != Condition::Gone);
-        others.map(|h| h.id).filter(|other| self.network.is_one_lan(host, *other)).collect()
+        let shared = &self.shared;
+        if !shared.standing(host).discovery {
+            return Vec::new();
+        }
+        let others = (0..).map(HostId).zip(&shared.standings).filter(|(other, standing)| {
+            let hears = standing.discovery && standing.condition != Condition::Gone;
+            *other != host && hears && shared.network.is_one_lan(host, *other)
+        });
+        others.map(|(other, _)| other).collect()
+    }
+}
+
+impl Host {
+    pub(super) fn sight(&mut self, shared: &Shared, of: HostId) {
+        let seen = shared.standing(of);
+        let Some(announced) = &seen.announced else { return };
+        if !shared.network.reachable(self.id, of) || seen.condition == Condition::Gone {
+            return;
+        }
+        let sighting = Sighting {
+            peer: seen.peer,
+            addresses: vec![address_of(of)],
+            group: Some(shared.group.id()),
+            manual: false,
+            publishes: announced.publishes.clone(),
+        };
+        self.feed(shared, Input::Sighted(sighting), 0);
+    }
+
+    /// Takes in a peer that the host's user named.
+    pub(super) fn learn_peer(&mut self, shared: &Shared, peer: HostId) {
+        let sighting = Sighting {
+            peer: shared.standing(peer).peer,
+            addresses: vec![address_of(peer)],
+            group: None,
+            manual: true,
+            publishes: Vec::new(),
+        };
+        self.feed(shared, Input::Sighted(sighting), 0);
+    }
+
+    pub(super) fn withdraw(&mut self, shared: &Shared, of: HostId) {
+        if shared.network.reachable(self.id, of) {
+            let peer = shared.standing(of).peer;
+            self.feed(shared, Input::Vanished(peer), 0);
+        }
     }
 }

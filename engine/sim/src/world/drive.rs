@@ -1,178 +1,204 @@
 //! The driver's loop of one process: one input, then drain, as the core's contract says.
 
+use std::time::Duration;
+
 use swarmcast_core::ids::{PathId, StreamHandle};
 use swarmcast_core::node::{Action, Batch, Event, Input};
-use swarmcast_core::seal::EpochKeys;
 use swarmcast_core::wire::{BlockHeader, Control, Datagram};
 
-use super::World;
+use super::Shared;
 use super::agenda::Happening;
-use super::host::Condition;
-use crate::network::HostId;
+use super::host::{Condition, Errand, Host};
 use crate::oracle::{Breach, HostOracle};
-use crate::session::Phase;
+use crate::session::{SessionId, TransportModel};
 
-impl World {
-    /// Gives a process one input and drains it; one that is stopped gets it later, one that is gone never.
-    pub(super) fn feed(&mut self, host: HostId, input: Input) {
-        let buffer_bytes = self.config.transport.receive_buffer_bytes;
-        let at = self.now;
-        let target = self.host_mut(host);
-        match target.condition {
+impl Host {
+    /// Lives through everything up to `reach` that its own agenda holds.
+    pub(super) fn run(&mut self, shared: &Shared, reach: Duration) {
+        self.reach = reach;
+        while let Some(at) = self.next_at().filter(|at| *at <= reach) {
+            self.now = at;
+            if self.wake.is_some_and(|(_, fires)| fires == at) {
+                self.wake = None;
+                self.feed(shared, Input::Timeout, 0);
+            } else if let Some((_, happening)) = self.agenda.take(at) {
+                self.happen(shared, happening);
+            }
+        }
+    }
+
+    fn happen(&mut self, shared: &Shared, happening: Happening) {
+        match happening {
+            Happening::Feed { input, hops } => self.feed(shared, *input, hops),
+            Happening::Arrive { session, number, datagram, hops } => {
+                self.arrive(shared, session, number, datagram, hops);
+            }
+            Happening::Deliver { session, parcel } => self.deliver(shared, session, parcel),
+            Happening::Resolve { session, number, settles } => self.resolve(session, number, settles),
+            Happening::Credit { session } => self.restore_credit(shared, session),
+            Happening::HandshakeSend { session, flight, tries } => {
+                self.send_handshake(shared, None, session, flight, tries);
+            }
+            Happening::HandshakeArrive { session, flight } => self.take_handshake(shared, session, flight),
+            Happening::Confirmed { session } => self.confirm(session),
+            Happening::DialTimeout { session } => self.time_out_dial(shared, session),
+            Happening::GivenUp { session } => self.give_up(session),
+            Happening::ControlRetry { session, number, message, packets, tries } => {
+                self.send_control_packets(shared, None, session, (number, message), (packets, tries));
+            }
+            Happening::ArriveMulticast { path, source, datagram, hops } => {
+                self.arrive_multicast(path, source, datagram, hops);
+            }
+            Happening::RefillMulticast { path } => self.refill_multicast(shared, path),
+            Happening::CloseArrive { session } => self.close_end(shared, session),
+            Happening::Silence { session, since } => self.judge_silence(shared, session, since),
+            Happening::Sample => self.sample(shared),
+            Happening::Sighted { of } => self.sight(shared, of),
+            Happening::Vanished { of } => self.withdraw(shared, of),
+        }
+    }
+
+    /// Gives the process one input and drains it; one that is stopped gets it later, one that is gone never. A header
+    /// in it has taken `hops`.
+    pub(super) fn feed(&mut self, shared: &Shared, input: Input, hops: u8) {
+        match shared.standing(self.id).condition {
             Condition::Gone => return,
-            Condition::Paused(_) => return target.backlog.keep(input, buffer_bytes),
+            Condition::Paused(_) => {
+                return self.backlog.keep(input, hops, shared.config.transport.receive_buffer_bytes);
+            }
             Condition::Running => {}
         }
-        let now = target.clock.now(at);
-        target.inputs += 1;
-        let number = target.inputs;
+        let now = self.clock.now(self.now);
+        self.inputs += 1;
         let (kind, content) = describe(&input);
-        self.trace.note((at, host), kind, number, content, || tell_input(&input));
-        self.witness(host, &input);
-        let target = self.host_mut(host);
+        self.trace.note((self.now, self.id), kind, self.inputs, content, || tell_input(&input));
+        self.witness(shared, &input, hops);
         let is_timeout = matches!(input, Input::Timeout);
-        target.process.handle(now, input);
-        self.drain(host);
+        self.process.handle(now, input);
+        self.drain(shared);
         if is_timeout {
-            let target = self.host_mut(host);
-            let next = target.process.poll_timeout();
-            let verdict = target.oracle.saw_timeout(now, next);
-            self.report(host, verdict);
+            let next = self.process.poll_timeout();
+            let verdict = self.oracle.saw_timeout(now, next);
+            self.report(verdict);
         }
     }
 
-    /// Wakes a process at the time it asked for.
-    pub(super) fn wake(&mut self, host: HostId, number: u64) {
-        let target = self.host_mut(host);
-        if target.wake.0 == number {
-            target.wake.1 = None;
-            self.feed(host, Input::Timeout);
-        }
-    }
-
-    /// Takes everything that a process has to say, then plans its next wake-up.
-    pub(super) fn drain(&mut self, host: HostId) {
-        self.drain_events(host);
-        self.drain_actions(host);
+    /// Takes everything that the process has to say, then plans its next wake-up.
+    pub(super) fn drain(&mut self, shared: &Shared) {
+        self.drain_events(shared);
+        self.drain_actions(shared);
         let mut asked = 0;
-        while let Some(path) = self.host_mut(host).process.poll_ready() {
-            self.fill(host, path);
+        while let Some(path) = self.process.poll_ready() {
+            self.fill(shared, path);
             asked += 1;
             if asked > HostOracle::QUEUE_MAX {
                 let limit = HostOracle::QUEUE_MAX;
-                return self.report(host, Err(Breach::Flood { what: "ready paths", limit }));
+                return self.report(Err(Breach::Flood { what: "ready paths", limit }));
             }
         }
-        self.plan_wake(host);
+        self.plan_wake(shared);
     }
 
     /// Fills a path as far as its credit reaches, and plans the next try when that was not far enough.
-    pub(super) fn fill(&mut self, host: HostId, path: PathId) {
-        let (at, transport) = (self.now, self.config.transport);
-        if self.network.lan.has(host, path) {
-            return self.fill_multicast(host, path);
+    pub(super) fn fill(&mut self, shared: &Shared, path: PathId) {
+        let (at, transport) = (self.now, &shared.config.transport);
+        if shared.network.lan.has(self.id, path) {
+            return self.fill_multicast(shared, path);
         }
-        let target = self.host_mut(host);
-        let now = target.clock.now(at);
-        let Some((id, side)) = target.paths.get(&path).copied() else {
-            // A session that the node was not yet told to be over: nothing to send on.
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        let limit = datagram_limit(session.end(side).up_at, at, &transport);
-        let end = session.end_mut(side);
-        if end.phase != Phase::Up(path) {
-            return;
-        }
+        // Without an end it is a session that the node was not yet told to be over: nothing to send on.
+        let Some(id) = self.paths.get(&path).copied() else { return };
+        let Some(end) = self.sessions.get_mut(&id) else { return };
+        let limit = datagram_limit(end.up_at, at, transport);
         let credit = end.flight.credit(at, transport.window_bytes);
         if credit >= limit {
             let mut batch = Batch::default();
-            self.host_mut(host).process.fill(now, path, credit, &mut batch);
+            self.process.fill(self.clock.now(at), path, credit, &mut batch);
             let bytes: usize = batch.datagrams.iter().map(|datagram| datagram.len()).sum();
             let largest = batch.datagrams.iter().map(|datagram| datagram.len()).max().unwrap_or(0);
             if bytes > credit || largest > limit {
                 let (bytes, limit) = if largest > limit { (largest, limit) } else { (bytes, credit) };
-                self.report(host, Err(Breach::Oversized { path, bytes, limit }));
+                self.report(Err(Breach::Oversized { path, bytes, limit }));
             }
             for datagram in batch.datagrams {
-                self.trace.note((at, host), "datagram out", u64::from(path.0), &datagram, || {
+                self.trace.note((at, self.id), "datagram out", u64::from(path.0), &datagram, || {
                     tell_datagram(&datagram)
                 });
-                self.vouch(host, &datagram);
-                self.send_datagram(id, side, datagram);
+                let hops = self.hops_by_now(shared, &datagram);
+                self.vouch(shared, &datagram);
+                self.send_datagram(shared, None, id, datagram, hops);
             }
         }
-        self.plan_credit(id, side, limit);
+        self.plan_credit(shared, id, limit);
     }
 
-    fn drain_events(&mut self, host: HostId) {
+    fn drain_events(&mut self, shared: &Shared) {
         let mut count = 0;
-        while let Some(event) = self.host_mut(host).process.poll_event() {
-            self.take_event(host, &event);
+        while let Some(event) = self.process.poll_event() {
+            self.take_event(shared, &event);
             count += 1;
             if count > HostOracle::QUEUE_MAX {
                 let limit = HostOracle::QUEUE_MAX;
-                return self.report(host, Err(Breach::Flood { what: "events", limit }));
+                return self.report(Err(Breach::Flood { what: "events", limit }));
             }
         }
     }
 
-    fn drain_actions(&mut self, host: HostId) {
+    fn drain_actions(&mut self, shared: &Shared) {
         let mut count = 0;
-        while let Some(action) = self.host_mut(host).process.poll_action() {
-            self.take_action(host, action);
+        while let Some(action) = self.process.poll_action() {
+            self.take_action(shared, action);
             count += 1;
             if count > HostOracle::QUEUE_MAX {
                 let limit = HostOracle::QUEUE_MAX;
-                return self.report(host, Err(Breach::Flood { what: "actions", limit }));
+                return self.report(Err(Breach::Flood { what: "actions", limit }));
             }
         }
     }
 
-    fn take_action(&mut self, host: HostId, action: Action) {
+    fn take_action(&mut self, shared: &Shared, action: Action) {
+        let at = self.now;
+        let mut note = |kind, number, content: &[u8], said: &dyn Fn() -> String| {
+            self.trace.note((at, self.id), kind, number, content, said);
+        };
         match action {
             Action::Connect { peer, .. } => {
-                self.trace.note((self.now, host), "connect", 0, &peer.0, String::new);
-                self.dial(host, peer);
+                note("connect", 0, &peer.0, &String::new);
+                self.dial(shared, peer);
             }
             Action::Control { path, message } => {
-                self.trace.note((self.now, host), "control out", u64::from(path.0), &message, || {
-                    format!("{:?}", Control::decode(&message))
-                });
-                self.send_control(host, path, message);
+                let said = || format!("{:?}", Control::decode(&message));
+                note("control out", u64::from(path.0), &message, &said);
+                self.send_control(shared, path, message);
             }
             Action::Disconnect { path } => {
-                self.trace.note((self.now, host), "disconnect", u64::from(path.0), &[], String::new);
-                self.hang_up(host, path);
+                note("disconnect", u64::from(path.0), &[], &String::new);
+                self.hang_up(shared, path);
             }
             Action::Announce(announcement) => {
                 let names = announcement.publishes.concat() + &announcement.watches.concat();
-                self.trace.note((self.now, host), "announce", 0, names.as_bytes(), String::new);
-                self.announce(host, announcement);
+                note("announce", 0, names.as_bytes(), &String::new);
+                self.errands.push((at, Errand::Announce(announcement)));
             }
             Action::OpenMulticast { channel, groups } => {
-                self.trace.note((self.now, host), "open multicast", u64::from(channel.0), &[], || {
-                    format!("{groups:?}")
-                });
-                self.open_multicast(host, channel, &groups);
+                note("open multicast", u64::from(channel.0), &[], &|| format!("{groups:?}"));
+                self.errands.push((at, Errand::OpenMulticast(channel, groups)));
             }
             Action::RejoinMulticast { path } => {
-                self.trace.note((self.now, host), "rejoin multicast", u64::from(path.0), &[], String::new);
-                self.network.lan.renew(self.now, host, path);
+                note("rejoin multicast", u64::from(path.0), &[], &String::new);
+                self.errands.push((at, Errand::RejoinMulticast(path)));
             }
             Action::CloseMulticast { channel } => {
-                let number = u64::from(channel.0);
-                self.trace.note((self.now, host), "close multicast", number, &[], String::new);
-                self.network.lan.close(host, channel);
+                note("close multicast", u64::from(channel.0), &[], &String::new);
+                self.errands.push((at, Errand::CloseMulticast(channel)));
             }
             Action::Probe { peer, .. } => {
-                self.trace.note((self.now, host), "probe", 0, &peer.0, String::new);
-                self.probe(host, peer);
+                note("probe", 0, &peer.0, &String::new);
+                self.probe(shared, peer);
             }
         }
     }
 
-    fn take_event(&mut self, host: HostId, event: &Event) {
+    fn take_event(&mut self, shared: &Shared, event: &Event) {
         let (kind, content): (_, &[u8]) = match event {
             Event::AccessUnit { unit, .. } => ("access unit", &unit.payload),
             Event::Gap { .. } => ("gap", &[]),
@@ -182,28 +208,26 @@ impl World {
             Event::NeighbourDown { peer, .. } => ("neighbour down", &peer.0),
             _ => ("event", &[]),
         };
-        self.trace.note((self.now, host), kind, 0, content, || tell_event(event));
-        if self.host(host).is_hostile {
+        self.trace.note((self.now, self.id), kind, 0, content, || tell_event(event));
+        if shared.standing(self.id).is_hostile {
             return;
         }
-        let verdict = self.host_mut(host).oracle.saw_event(event);
-        self.report(host, verdict);
-        let verdict = self.judge_event(host, event);
-        self.report(host, verdict);
+        let verdict = self.oracle.saw_event(event);
+        self.report(verdict);
+        let verdict = self.judge_event(shared, event);
+        self.report(verdict);
     }
 
-    fn judge_event(&mut self, host: HostId, event: &Event) -> Result<(), Breach> {
-        let at = self.now;
+    fn judge_event(&mut self, shared: &Shared, event: &Event) -> Result<(), Breach> {
         match event {
             Event::Published { stream, key } => {
-                let run = self.ledger.run_of(host).filter(|run| run.handle == *stream);
-                let run = run.ok_or(Breach::UnknownHandle { stream: *stream })?;
-                let keys = EpochKeys::derive(&self.group, *key, run.epoch);
-                (run.key, run.tag) = (Some(*key), keys.ok().map(|keys| keys.tag()));
+                let run = shared.ledger.run_by(self.id).filter(|run| run.handle == *stream);
+                run.ok_or(Breach::UnknownHandle { stream: *stream })?;
+                self.errands.push((self.now, Errand::Published(*key)));
                 Ok(())
             }
             Event::Unpublished { stream, .. } | Event::BadName { stream, .. } => {
-                let known = self.host(host).publications.contains(stream);
+                let known = self.publications.contains(stream);
                 known.then_some(()).ok_or(Breach::UnknownHandle { stream: *stream })
             }
             Event::NeighbourUp { .. } | Event::NeighbourDown { .. } => Ok(()),
@@ -218,57 +242,43 @@ impl World {
             | Event::ControlPlane { stream, .. }
             | Event::Closed { stream, .. } => {
                 let stream: StreamHandle = *stream;
-                self.judge_health(host, stream, Some(event))?;
-                let ledger = std::mem::take(&mut self.ledger);
-                let subscription = self.subscription_mut(host, stream);
-                let verdict = subscription
-                    .ok_or(Breach::UnknownHandle { stream })
-                    .and_then(|subscription| subscription.saw(at, event, &ledger));
-                self.ledger = ledger;
-                verdict
+                self.judge_health(shared, stream, Some(event))?;
+                let subscription = self.subscriptions.iter_mut().find(|known| known.handle == stream);
+                let subscription = subscription.ok_or(Breach::UnknownHandle { stream })?;
+                subscription.saw(self.now, event, &shared.ledger)
             }
             _ => Ok(()),
         }
     }
 
-    fn plan_wake(&mut self, host: HostId) {
-        let slack = self.dice.duration(std::time::Duration::ZERO, self.config.transport.timer_slack);
-        let at = self.now;
-        let target = self.host_mut(host);
-        let due = target.process.poll_timeout();
-        if due == target.wake.1 {
+    fn plan_wake(&mut self, shared: &Shared) {
+        let due = self.process.poll_timeout();
+        if due == self.wake.map(|(due, _)| due) {
             return;
         }
-        target.wake = (target.wake.0 + 1, due);
-        let number = target.wake.0;
-        if let Some(due) = due {
+        self.wake = due.map(|due| {
+            let slack = self.dice.duration(Duration::ZERO, shared.config.transport.timer_slack);
             // A wake-up in the past is a wake-up at the next microsecond: time goes on.
-            let fires = target.clock.when(due).max(at + std::time::Duration::from_micros(1)) + slack;
-            self.agenda.plan(fires, Happening::Wake { host, number });
-        }
+            (due, self.clock.when(due).max(self.now + Duration::from_micros(1)) + slack)
+        });
     }
 
     /// Plans a wake-up of a path whose credit does not reach for one more datagram.
-    fn plan_credit(&mut self, id: crate::session::SessionId, side: crate::session::Side, limit: usize) {
-        let (at, window_bytes) = (self.now, self.config.transport.window_bytes);
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        let flight = &mut session.end_mut(side).flight;
-        if flight.waits || flight.credit(at, window_bytes) >= limit {
+    fn plan_credit(&mut self, shared: &Shared, id: SessionId, limit: usize) {
+        let Some(end) = self.sessions.get_mut(&id) else { return };
+        let flight = &mut end.flight;
+        if flight.waits || flight.credit(self.now, shared.config.transport.window_bytes) >= limit {
             return;
         }
-        if let Some(settles) = flight.next_credit(at) {
+        if let Some(settles) = flight.next_credit(self.now) {
             flight.waits = true;
-            self.agenda.plan(settles, Happening::Credit { session: id, side });
+            self.agenda.plan(settles, Happening::Credit { session: id });
         }
     }
 }
 
 /// Returns the largest datagram that a session carries at `at`.
-pub(super) fn datagram_limit(
-    up_at: std::time::Duration,
-    at: std::time::Duration,
-    transport: &crate::session::TransportModel,
-) -> usize {
+pub(super) fn datagram_limit(up_at: Duration, at: Duration, transport: &TransportModel) -> usize {
     if at >= up_at + transport.discovery_of_mtu {
         transport.datagram_bytes_later
     } else {

@@ -4,17 +4,26 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use swarmcast_core::ids::{Now, PathId, PeerId, StreamHandle};
+use bytes::Bytes;
+use swarmcast_core::ids::{ChannelId, Now, PathId, PeerId, StreamHandle, StreamKey};
+use swarmcast_core::multicast::MulticastGroup;
 use swarmcast_core::node::{Announcement, Input};
 
+use super::agenda::{Agenda, Happening};
 use crate::clock::HostClock;
+use crate::dice::Dice;
 use crate::hostile::Script;
+use crate::line::Line;
 use crate::link::RateModel;
 use crate::network::HostId;
-use crate::oracle::{Evidence, HostOracle, SubscriptionOracle};
+use crate::oracle::{Breach, Evidence, HostOracle, SubscriptionOracle};
 use crate::process::Process;
-use crate::session::{SessionId, Side};
+use crate::session::{End, SessionId};
+use crate::trace::Trace;
 use crate::workload::Source;
+
+/// Breaches that wait for the world to take them; a broken node would fill the memory otherwise.
+const BREACHES_MAX: usize = 64;
 
 /// How a host is set up.
 #[derive(Clone, Debug)]
@@ -72,26 +81,56 @@ pub(crate) enum Condition {
     Gone,
 }
 
-/// One host at work.
+/// What the others may know of a host; it changes only while all hosts stand still.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) peer: PeerId,
+    pub(crate) condition: Condition,
+    pub(crate) discovery: bool,
+    pub(crate) is_hostile: bool,
+    pub(crate) announced: Option<Announcement>,
+    /// When its cable was last cut or joined.
+    pub(crate) cable_at: Option<Duration>,
+    /// When its process was stopped.
+    pub(crate) pauses: Vec<(Duration, Duration)>,
+}
+
+impl Standing {
+    pub(crate) fn is_running(&self) -> bool {
+        self.condition == Condition::Running
+    }
+}
+
+/// One host at work: all that it changes by itself, so that hosts can run side by side.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) id: HostId,
-    pub(crate) peer: PeerId,
+    /// True time of what happens to it, and how far it may go on by itself.
+    pub(crate) now: Duration,
+    pub(crate) reach: Duration,
+    pub(crate) dice: Dice,
+    pub(crate) agenda: Agenda<Happening>,
+    pub(crate) trace: Trace,
+    /// Rules that it broke, and when.
+    pub(crate) breaches: Vec<(Duration, Breach)>,
+    /// What is to happen to other hosts.
+    pub(crate) letters: Vec<Letter>,
+    /// What only the world can do.
+    pub(crate) errands: Vec<(Duration, Errand)>,
     pub(crate) clock: HostClock,
     pub(crate) process: Box<dyn Process>,
-    pub(crate) condition: Condition,
-    pub(crate) discovery: bool,
     pub(crate) behind_nat: bool,
-    pub(crate) is_hostile: bool,
-    pub(crate) announced: Option<Announcement>,
-    pub(crate) paths: BTreeMap<PathId, (SessionId, Side)>,
+    pub(crate) line: Line,
+    pub(crate) sessions: BTreeMap<SessionId, End>,
+    pub(crate) paths: BTreeMap<PathId, SessionId>,
+    pub(crate) dialled: u32,
     /// Multicast paths that wait for credit.
     pub(crate) multicast_waits: BTreeSet<PathId>,
     /// Whether its interface has lost its carrier.
     pub(crate) unplugged: bool,
     next_path: u32,
-    /// Number of the wake-up that counts, and when it is due on the host's clock.
-    pub(crate) wake: (u64, Option<Now>),
+    /// When its process wants to be woken, on its own clock and in true time.
+    pub(crate) wake: Option<(Now, Duration)>,
     pub(crate) backlog: Backlog,
     pub(crate) source: Option<Broadcast>,
     /// When its process began, and when it ended.
@@ -101,13 +140,47 @@ pub(crate) struct Host {
     pub(crate) publications: Vec<StreamHandle>,
     /// When it was last cut, paused or joined again: oracles on completeness wait for a while then.
     pub(crate) disturbed_at: Option<Duration>,
-    /// When its cable was last cut or joined.
-    pub(crate) cable_at: Option<Duration>,
-    /// When its process was stopped.
-    pub(crate) pauses: Vec<(Duration, Duration)>,
     /// What its process got.
     pub(crate) evidence: Evidence,
     pub(crate) inputs: u64,
+}
+
+/// Something that is to happen to another host.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(crate) at: Duration,
+    pub(crate) to: HostId,
+    pub(crate) happening: Happening,
+}
+
+/// Something that a host asks of the world, which does it when all hosts stand still.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    Announce(Announcement),
+    /// Its stream has a key now.
+    Published(StreamKey),
+    /// It sent a datagram of its own stream.
+    Vouch(Bytes),
+    OpenMulticast(ChannelId, Vec<MulticastGroup>),
+    RejoinMulticast(PathId),
+    CloseMulticast(ChannelId),
+    /// A multicast datagram has left.
+    Multicast {
+        departs: Duration,
+        path: PathId,
+        datagram: Bytes,
+        hops: u8,
+    },
+    /// Something is to go through the lines between LANs.
+    Send(Dispatch),
+}
+
+/// What a session sends.
+#[derive(Debug)]
+pub(crate) enum Dispatch {
+    Handshake { session: SessionId, flight: u8, tries: u32 },
+    Datagram { session: SessionId, datagram: Bytes, hops: u8 },
+    Control { session: SessionId, number: u64, message: Bytes, packets: usize, tries: u32 },
 }
 
 /// A publication and the source that feeds it.
@@ -130,12 +203,11 @@ impl Broadcast {
 #[derive(Debug)]
 pub(crate) struct HostParts {
     pub(crate) id: HostId,
-    pub(crate) peer: PeerId,
+    pub(crate) dice: Dice,
     pub(crate) clock: HostClock,
     pub(crate) process: Box<dyn Process>,
-    pub(crate) discovery: bool,
     pub(crate) behind_nat: bool,
-    pub(crate) is_hostile: bool,
+    pub(crate) line: Line,
     pub(crate) oracle: HostOracle,
     pub(crate) began: Duration,
 }
@@ -144,19 +216,25 @@ impl Host {
     pub(crate) fn new(parts: HostParts) -> Self {
         Self {
             id: parts.id,
-            peer: parts.peer,
+            now: parts.began,
+            reach: parts.began,
+            dice: parts.dice,
+            agenda: Agenda::default(),
+            trace: Trace::default(),
+            breaches: Vec::new(),
+            letters: Vec::new(),
+            errands: Vec::new(),
             clock: parts.clock,
             process: parts.process,
-            condition: Condition::Running,
-            discovery: parts.discovery,
             behind_nat: parts.behind_nat,
-            is_hostile: parts.is_hostile,
-            announced: None,
+            line: parts.line,
+            sessions: BTreeMap::new(),
             paths: BTreeMap::new(),
+            dialled: 0,
             multicast_waits: BTreeSet::new(),
             unplugged: false,
             next_path: 1,
-            wake: (0, None),
+            wake: None,
             backlog: Backlog::default(),
             source: None,
             lived: (parts.began, None),
@@ -164,11 +242,15 @@ impl Host {
             subscriptions: Vec::new(),
             publications: Vec::new(),
             disturbed_at: None,
-            cable_at: None,
-            pauses: Vec::new(),
             evidence: Evidence::default(),
             inputs: 0,
         }
+    }
+
+    /// Returns when something happens to it next by itself.
+    pub(crate) fn next_at(&self) -> Option<Duration> {
+        let wakes = self.wake.map(|(_, fires)| fires);
+        [self.agenda.next_at(), wakes].into_iter().flatten().min()
     }
 
     /// Returns a path number that was never used.
@@ -178,14 +260,17 @@ impl Host {
         path
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        self.condition == Condition::Running
+    pub(crate) fn report(&mut self, verdict: Result<(), Breach>) {
+        if let (Err(breach), true) = (verdict, self.breaches.len() < BREACHES_MAX) {
+            self.breaches.push((self.now, breach));
+        }
     }
+}
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        let [_, b, c, d] = self.id.0.to_be_bytes();
-        SocketAddr::from((Ipv4Addr::new(10, b, c, d), 4_500))
-    }
+/// Returns the address of a host.
+pub(crate) fn address_of(host: HostId) -> SocketAddr {
+    let [_, b, c, d] = host.0.to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(10, b, c, d), 4_500))
 }
 
 /// Returns the host with that address.
@@ -198,14 +283,14 @@ pub(crate) fn host_at(address: IpAddr) -> Option<HostId> {
 /// What waits for a process that does not read.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
-    inputs: VecDeque<Input>,
+    inputs: VecDeque<(Input, u8)>,
     datagram_bytes: usize,
     overflowed: u64,
 }
 
 impl Backlog {
     /// Keeps an input; a datagram that finds the receive buffer full is lost.
-    pub(crate) fn keep(&mut self, input: Input, buffer_bytes: usize) {
+    pub(crate) fn keep(&mut self, input: Input, hops: u8, buffer_bytes: usize) {
         if let Input::Datagram { datagram, .. } | Input::Multicast { datagram, .. } = &input {
             if self.datagram_bytes + datagram.len() > buffer_bytes {
                 self.overflowed += 1;
@@ -213,14 +298,14 @@ impl Backlog {
             }
             self.datagram_bytes += datagram.len();
         }
-        self.inputs.push_back(input);
+        self.inputs.push_back((input, hops));
     }
 
     /// Returns what waited, behind word of what found no room.
-    pub(crate) fn drain(&mut self) -> VecDeque<Input> {
+    pub(crate) fn drain(&mut self) -> VecDeque<(Input, u8)> {
         let mut waited = std::mem::take(self);
         if waited.overflowed > 0 {
-            waited.inputs.push_front(Input::Overflow { datagrams: waited.overflowed });
+            waited.inputs.push_front((Input::Overflow { datagrams: waited.overflowed }, 0));
         }
         waited.inputs
     }

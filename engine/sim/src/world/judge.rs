@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use swarmcast_core::ids::StreamHandle;
 use swarmcast_core::node::{Event, Input};
-use swarmcast_core::wire::{BlockHeader, peek_tag};
+use swarmcast_core::wire::BlockHeader;
 
-use super::World;
-use super::host::{Condition, host_at};
-use crate::ledger::Run;
+use super::host::{Condition, Errand, Host, host_at};
+use super::{Shared, World};
 use crate::network::HostId;
 use crate::oracle::{Breach, HOPS_MAX, Scene, SubscriptionOracle};
 
@@ -19,159 +19,142 @@ const COMPLETENESS_SLACK: Duration = Duration::from_secs(3);
 /// A verdict looks back so far: `Dead` comes 5 s after the last fragment.
 const VERDICT_MEMORY: Duration = Duration::from_secs(6);
 
-impl World {
-    /// Notes a datagram that a viewer's process gets, if it is genuine.
-    pub(super) fn witness(&mut self, host: HostId, input: &Input) {
+impl Host {
+    /// Notes a datagram that a viewer's process gets, if it is genuine; a header has taken `hops`.
+    pub(super) fn witness(&mut self, shared: &Shared, input: &Input, hops: u8) {
         let (datagram, sender, by_multicast) = match input {
             Input::Datagram { path, datagram } => {
-                let end = self.host(host).paths.get(path);
-                let way = end.and_then(|(id, side)| Some(self.sessions.get(*id)?.way(*side)));
-                (datagram, way.map(|(_, from)| from), false)
+                let end = self.paths.get(path).and_then(|session| self.sessions.get(session));
+                (datagram, end.map(|end| end.other), false)
             }
             Input::Multicast { from, datagram, .. } => (datagram, host_at(from.ip()), true),
             _ => return,
         };
-        let (Some(sender), Some(run)) = (sender, self.ledger.run_in(datagram)) else { return };
-        let is_hostile = |host: HostId| self.hosts.get(host.0 as usize).is_none_or(|host| host.is_hostile);
-        if is_hostile(sender) && !run.is_genuine(datagram) {
+        let (Some(sender), Some(run)) = (sender, shared.ledger.run_in(datagram)) else { return };
+        let is_hostile = shared.standings.get(sender.0 as usize).is_none_or(|standing| standing.is_hostile);
+        if is_hostile && !run.is_genuine(datagram) {
             return;
         }
-        let hops = self.hops_from(sender, run, datagram);
-        let target = &mut self.hosts[host.0 as usize];
-        if let Some(subscription) = target.subscriptions.last() {
+        if let Some(subscription) = self.subscriptions.last() {
             let playout_delay = subscription.playout_delay;
-            target.evidence.saw(self.now, run, datagram, by_multicast, playout_delay, hops);
+            self.evidence.saw(self.now, run, datagram, by_multicast, playout_delay, hops);
         }
     }
 
-    /// Returns the hops that a header took to whom it comes from, and the one from there.
-    fn hops_from(&self, sender: HostId, run: &Run, datagram: &[u8]) -> u8 {
+    /// Returns the hops that a header will have taken when it is there: those that it took to here, and one.
+    pub(super) fn hops_by_now(&self, shared: &Shared, datagram: &[u8]) -> u8 {
         let known = || {
             let (header, ..) = BlockHeader::decode(datagram).ok()?;
-            self.host(sender).evidence.of(run)?.hops_of(header.block)
+            let run = shared.ledger.run_in(datagram).filter(|run| run.host != self.id)?;
+            self.evidence.of(run)?.hops_of(header.block)
         };
-        if run.host == sender { 1 } else { known().unwrap_or(0).saturating_add(1) }
+        known().unwrap_or(0).saturating_add(1)
     }
 
-    /// Returns how many blocks reached a host by how many hops.
-    pub(crate) fn hops(&self, host: HostId) -> [u64; HOPS_MAX] {
-        let runs = self.ledger.runs().iter().filter_map(|run| self.host(host).evidence.of(run));
-        runs.fold([0; HOPS_MAX], |mut sum, witness| {
-            sum.iter_mut().zip(witness.hops).for_each(|(sum, count)| *sum += count);
-            sum
-        })
-    }
-
-    /// Keeps what a publisher sent, where somebody may forge it.
-    pub(super) fn vouch(&mut self, host: HostId, datagram: &[u8]) {
-        if self.has_hostile && self.host(host).source.is_some() {
-            let run = self.ledger.run_of(host).filter(|run| run.tag == peek_tag(datagram));
-            run.into_iter().for_each(|run| run.sent(datagram));
+    /// Has kept what a publisher sent, where somebody may forge it.
+    pub(super) fn vouch(&mut self, shared: &Shared, datagram: &Bytes) {
+        if shared.has_hostile && self.source.is_some() {
+            self.errands.push((self.now, Errand::Vouch(datagram.clone())));
         }
     }
 
     /// Judges what a subscription tells of its health, or without an event what it should have told.
     pub(super) fn judge_health(
         &mut self,
-        host: HostId,
+        shared: &Shared,
         stream: StreamHandle,
         event: Option<&Event>,
     ) -> Result<(), Breach> {
         let at = self.now;
-        let has_cable = self.has_had_cable(host);
-        let ledger = std::mem::take(&mut self.ledger);
-        let watched = self.host(host).subscriptions.iter().find(|subscription| subscription.handle == stream);
-        let run = watched.and_then(|subscription| subscription.run(&ledger));
-        let publisher_is_well =
-            run.is_some_and(|run| run.ended.or(run.vanished).is_none() && self.has_been_well(run.host));
-        let target = &mut self.hosts[host.0 as usize];
+        let mut watched = self.subscriptions.iter_mut();
+        let Some(subscription) = watched.find(|known| known.handle == stream) else { return Ok(()) };
+        let run = subscription.run(&shared.ledger);
         let scene = Scene {
             at,
             run,
-            witness: run.and_then(|run| target.evidence.of(run)),
-            pauses: &target.pauses,
-            publisher_is_well,
-            has_cable,
+            witness: run.and_then(|run| self.evidence.of(run)),
+            pauses: &shared.standing(self.id).pauses,
+            publisher_is_well: run.is_some_and(|run| {
+                run.ended.or(run.vanished).is_none() && shared.has_been_well(run.host, at)
+            }),
+            has_cable: shared.has_had_cable(self.id, at),
         };
-        let mut watched = target.subscriptions.iter_mut();
-        let verdict = match watched.find(|subscription| subscription.handle == stream) {
-            None => Ok(()),
-            Some(subscription) => match event {
-                Some(event) => subscription.saw_health(event, &scene),
-                None => subscription.judge_health(&scene),
-            },
-        };
-        self.ledger = ledger;
-        verdict
+        match event {
+            Some(event) => subscription.saw_health(event, &scene),
+            None => subscription.judge_health(&scene),
+        }
     }
 
-    /// Judges a host's counters.
-    pub(super) fn inspect(&mut self, index: usize) {
-        let host = &self.hosts[index];
-        if host.condition == Condition::Gone || host.is_hostile {
+    /// Judges the counters.
+    pub(super) fn inspect(&mut self, shared: &Shared) {
+        let standing = shared.standing(self.id);
+        if standing.condition == Condition::Gone || standing.is_hostile {
             return;
         }
-        let now = host.clock.now(self.now);
-        let streams = host.subscriptions.iter().map(|s| s.handle).chain(host.publications.iter().copied());
+        let now = self.clock.now(self.now);
+        let streams = self.subscriptions.iter().map(|s| s.handle).chain(self.publications.iter().copied());
         let verdict = streams
-            .filter_map(|stream| host.process.stats(now, stream))
-            .try_for_each(|stats| host.oracle.saw_stats(&stats));
-        let id = host.id;
+            .filter_map(|stream| self.process.stats(now, stream))
+            .try_for_each(|stats| self.oracle.saw_stats(&stats));
+        self.report(verdict);
         // A process that is stopped can tell nothing.
-        let told = host.subscriptions.iter().filter(|_| host.is_running());
+        let told = self.subscriptions.iter().filter(|_| standing.is_running());
         let streams: Vec<_> = told.map(|subscription| subscription.handle).collect();
-        self.report(id, verdict);
         for stream in streams {
-            let verdict = self.judge_health(id, stream, None);
-            self.report(id, verdict);
+            let verdict = self.judge_health(shared, stream, None);
+            self.report(verdict);
         }
     }
 
-    pub(super) fn judge_completeness(&mut self, index: usize) {
-        let (now, host) = (self.now, &mut self.hosts[index]);
-        let id = host.id;
-        if host.is_hostile || host.condition != Condition::Running {
+    pub(super) fn judge_completeness(&mut self, shared: &Shared) {
+        let (now, standing) = (self.now, shared.standing(self.id));
+        if standing.is_hostile || !standing.is_running() {
             return;
         }
         let mut verdicts = Vec::new();
-        for subscription in &mut host.subscriptions {
+        for subscription in &mut self.subscriptions {
             let patience = subscription.playout_delay + COMPLETENESS_SLACK;
-            let calm = host.disturbed_at.is_none_or(|at| at + patience * 2 < now);
+            let calm = self.disturbed_at.is_none_or(|at| at + patience * 2 < now);
             let horizon = now.saturating_sub(patience);
-            let vanished = subscription.run(&self.ledger).and_then(|run| run.vanished);
+            let vanished = subscription.run(&shared.ledger).and_then(|run| run.vanished);
             let horizon = vanished.map_or(horizon, |at| horizon.min(at.saturating_sub(patience)));
             if calm {
-                verdicts.push(subscription.judge_rest(horizon, &self.ledger));
-                verdicts.push(subscription.judge_turn(now, patience, &self.ledger));
+                verdicts.push(subscription.judge_rest(horizon, &shared.ledger));
+                verdicts.push(subscription.judge_turn(now, patience, &shared.ledger));
             }
         }
-        verdicts.into_iter().for_each(|verdict| self.report(id, verdict));
+        verdicts.into_iter().for_each(|verdict| self.report(verdict));
+    }
+}
+
+impl Shared {
+    /// Returns whether a process ran, on a host with a cable, for as long as a verdict looks back.
+    fn has_been_well(&self, host: HostId, at: Duration) -> bool {
+        let standing = self.standing(host);
+        let stopped = standing.pauses.iter().any(|(_, until)| *until + VERDICT_MEMORY > at);
+        standing.is_running() && !stopped && self.has_had_cable(host, at)
     }
 
-    pub(super) fn subscription_mut(
-        &mut self,
-        host: HostId,
-        stream: StreamHandle,
-    ) -> Option<&mut SubscriptionOracle> {
-        self.host_mut(host).subscriptions.iter_mut().find(|subscription| subscription.handle == stream)
+    fn has_had_cable(&self, host: HostId, at: Duration) -> bool {
+        let cable_at = self.standing(host).cable_at;
+        !self.network.is_cut(host) && cable_at.is_none_or(|cut_at| cut_at + VERDICT_MEMORY < at)
+    }
+}
+
+impl World {
+    /// Returns how many blocks reached a host by how many hops.
+    pub(crate) fn hops(&self, host: HostId) -> [u64; HOPS_MAX] {
+        let runs = self.ledger().runs().iter().filter_map(|run| self.host(host).evidence.of(run));
+        runs.fold([0; HOPS_MAX], |mut sum, witness| {
+            sum.iter_mut().zip(witness.hops).for_each(|(sum, count)| *sum += count);
+            sum
+        })
     }
 
     /// Returns the share of a subscription's headers and fragments that came by multicast.
     pub(crate) fn multicast_share(&self, host: HostId, subscription: &SubscriptionOracle) -> f64 {
-        let run = subscription.run(&self.ledger);
+        let run = subscription.run(self.ledger());
         let witness = run.and_then(|run| self.host(host).evidence.of(run));
         witness.map_or(0.0, |witness| witness.counts.0 as f64 / witness.counts.1.max(1) as f64)
-    }
-
-    /// Returns whether a process ran, on a host with a cable, for as long as a verdict looks back.
-    fn has_been_well(&self, host: HostId) -> bool {
-        let target = self.host(host);
-        let stopped = target.pauses.iter().any(|(_, until)| *until + VERDICT_MEMORY > self.now);
-        target.is_running() && !stopped && self.has_had_cable(host)
-    }
-
-    fn has_had_cable(&self, host: HostId) -> bool {
-        let cable_at = self.host(host).cable_at;
-        !self.network.is_cut(host) && cable_at.is_none_or(|at| at + VERDICT_MEMORY < self.now)
     }
 }

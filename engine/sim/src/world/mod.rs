@@ -1,4 +1,9 @@
 //! The world: hosts, network and time, driven by one agenda and one source of chance.
+//!
+//! Hosts run side by side for as long as the shortest way between two of them takes: nothing that one does within that
+//! time can reach another. What they send, and what they ask of the world, is handed out behind it in the order of time
+//! and hosts, so that the run is the same by any number of threads. This is conservative synchronisation as of Chandy,
+//! Misra and Bryant, with one lookahead for all.
 
 mod agenda;
 mod discovery;
@@ -9,10 +14,12 @@ mod multicast;
 mod probe;
 mod script;
 mod sessions;
+mod span;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,28 +29,27 @@ use swarmcast_core::memo::Memo;
 use swarmcast_core::node::{Input, Node, NodeConfig, Publication};
 use swarmcast_core::stats::StreamStats;
 
-use agenda::{Agenda, Happening};
+use agenda::{Agenda, Happening, Turn};
 pub(crate) use host::Host;
 pub use host::HostConfig;
-use host::HostParts;
+use host::{Condition, HostParts, Standing};
 pub(crate) use script::STREAM;
 pub use script::{Deed, Transmission};
+use span::Outbox;
 
 use crate::clock::HostClock;
 use crate::dice::Dice;
 use crate::hostile::Hostile;
 use crate::ledger::Ledger;
+use crate::line::Line;
 use crate::link::LinkModel;
 use crate::memo::VerifiedBefore;
-use crate::network::{HostId, Network, Traffic, Trunk};
-use crate::oracle::{Breach, HostOracle, Violation};
+use crate::network::{HostId, Network, Traffic, Trunk, Trunks};
+use crate::oracle::{HostOracle, Violation};
 use crate::process::Process;
-use crate::session::{Sessions, TransportModel};
+use crate::session::TransportModel;
 use crate::settled::Mark;
-use crate::trace::{Digest, Trace, TraceSink};
-
-/// Violations that are kept; a broken node would fill the memory otherwise.
-const VIOLATIONS_MAX: usize = 64;
+use crate::trace::{Digest, TraceSink};
 
 /// What holds for a whole world.
 #[derive(Clone, Debug)]
@@ -68,6 +74,8 @@ pub struct WorldConfig {
     pub sighting: (Duration, Duration),
     /// Whether what one node has verified is taken for verified by the others: the same run in a tenth of the time.
     pub memoise: bool,
+    /// Threads that run hosts; the run is the same by any number.
+    pub threads: usize,
 }
 
 impl WorldConfig {
@@ -84,6 +92,7 @@ impl WorldConfig {
             wall_skew_max: Duration::from_millis(500),
             sighting: (Duration::from_millis(5), Duration::from_millis(120)),
             memoise: true,
+            threads: std::thread::available_parallelism().map_or(1, NonZero::get),
         }
     }
 }
@@ -91,21 +100,43 @@ impl WorldConfig {
 /// Hosts, network and time.
 #[derive(Debug)]
 pub struct World {
-    config: WorldConfig,
-    group: GroupSpec,
+    shared: Shared,
     dice: Dice,
     now: Duration,
-    agenda: Agenda,
-    network: Network,
+    turns: Agenda<Turn>,
     hosts: Vec<Host>,
-    by_peer: BTreeMap<PeerId, HostId>,
-    sessions: Sessions,
-    ledger: Ledger,
-    has_hostile: bool,
-    trace: Trace,
+    /// When something happens to each host next by itself.
+    due: Vec<Duration>,
+    /// How far hosts have run: nothing may happen to them any more before that.
+    horizon: Duration,
+    trunks: Trunks,
+    outbox: Outbox,
+    sink: Option<Sink>,
     violations: Vec<Violation>,
     mark: Option<Mark>,
     memo: Option<Arc<dyn Memo>>,
+}
+
+/// What all hosts see, and what changes only while they stand still.
+#[derive(Debug)]
+struct Shared {
+    config: WorldConfig,
+    group: GroupSpec,
+    network: Network,
+    standings: Vec<Standing>,
+    by_peer: BTreeMap<PeerId, HostId>,
+    ledger: Ledger,
+    has_hostile: bool,
+}
+
+impl Shared {
+    fn standing(&self, host: HostId) -> &Standing {
+        &self.standings[host.0 as usize]
+    }
+
+    fn standing_mut(&mut self, host: HostId) -> &mut Standing {
+        &mut self.standings[host.0 as usize]
+    }
 }
 
 impl World {
@@ -114,40 +145,42 @@ impl World {
     /// # Errors
     /// [`GroupError`] when the group's name is not acceptable.
     pub fn new(config: WorldConfig) -> Result<Self, GroupError> {
-        let mut network = Network::new(
-            config.link,
-            config.multicast.unwrap_or(config.link),
-            config.transport.overhead_bytes,
-        );
-        network.set_trunk(config.trunk);
+        let network = Network::new(config.link, config.multicast.unwrap_or(config.link), config.trunk);
         Ok(Self {
-            group: GroupSpec::open(&config.group)?,
             dice: Dice::new(config.seed),
             now: Duration::ZERO,
-            agenda: Agenda::default(),
-            network,
+            turns: Agenda::default(),
             hosts: Vec::new(),
-            by_peer: BTreeMap::new(),
-            sessions: Sessions::default(),
-            ledger: Ledger::default(),
-            has_hostile: false,
-            trace: Trace::default(),
+            due: Vec::new(),
+            horizon: Duration::ZERO,
+            trunks: Trunks::new(config.trunk.rate),
+            outbox: Outbox::default(),
+            sink: None,
             violations: Vec::new(),
             mark: None,
             memo: config.memoise.then(|| Arc::new(VerifiedBefore::default()) as Arc<dyn Memo>),
-            config,
+            shared: Shared {
+                group: GroupSpec::open(&config.group)?,
+                network,
+                standings: Vec::new(),
+                by_peer: BTreeMap::new(),
+                ledger: Ledger::default(),
+                has_hostile: false,
+                config,
+            },
         })
     }
 
     /// Writes each step as a line to `sink`.
     pub fn trace_to(&mut self, sink: TraceSink) {
-        self.trace.set_sink(sink);
+        self.sink = Some(Sink(sink));
+        self.hosts.iter_mut().for_each(|host| host.trace.write_lines());
     }
 
     /// Adds a host, whose process starts at once.
     pub fn add_host(&mut self, config: HostConfig) -> HostId {
         let peer = PeerId(self.dice.key());
-        let mut node = NodeConfig::new(peer, self.group.clone(), self.dice.key());
+        let mut node = NodeConfig::new(peer, self.shared.group.clone(), self.dice.key());
         node.window_bytes_max = config.window_bytes_max.unwrap_or(node.window_bytes_max);
         node.neighbours_max = config.neighbours_max.unwrap_or(node.neighbours_max);
         // A publisher keeps places beside the mesh for those who want all of its stream.
@@ -167,24 +200,18 @@ impl World {
 
     /// Lets a deed be done at `at`.
     pub fn at(&mut self, at: Duration, deed: Deed) {
-        self.agenda.plan(at.max(self.now), Happening::Deed(deed));
-    }
-
-    /// Runs until true time `until`, whatever rules are broken.
-    pub fn run_until(&mut self, until: Duration) {
-        while let Some((at, happening)) = self.agenda.take(until) {
-            self.now = at;
-            self.happen(happening);
-        }
-        self.now = self.now.max(until);
+        self.turns.plan(at.max(self.now), Turn::Deed(deed));
     }
 
     /// Judges what only the end can tell: whether everything due was delivered or told as missing.
     pub fn judge_end(&mut self) {
-        for index in 0..self.hosts.len() {
-            self.inspect(index);
-            self.judge_completeness(index);
+        for place in 0..self.hosts.len() as u32 {
+            self.with_host(HostId(place), |host, shared| {
+                host.inspect(shared);
+                host.judge_completeness(shared);
+            });
         }
+        self.hand_out(self.now);
     }
 
     /// Marks the time from which [`crate::settled::Settled`] measures; a later mark takes the place of an earlier one.
@@ -203,12 +230,15 @@ impl World {
 
     /// Returns the hash over all that happened so far.
     pub fn digest(&self) -> Digest {
-        self.trace.digest()
+        self.hosts.iter().fold(Digest::default(), |mut all, host| {
+            all.fold(host.trace.digest().0);
+            all
+        })
     }
 
     /// Returns the number of steps so far.
     pub fn steps(&self) -> u64 {
-        self.trace.steps()
+        self.hosts.iter().map(|host| host.trace.steps()).sum()
     }
 
     /// Returns the rules that were broken.
@@ -218,7 +248,11 @@ impl World {
 
     /// Returns what went between each two hosts.
     pub fn traffic(&self) -> BTreeMap<(HostId, HostId), Traffic> {
-        self.network.traffic()
+        let ways = |host: &Host| {
+            let from = host.id;
+            host.line.traffic().map(move |(to, traffic)| ((from, to), traffic)).collect::<Vec<_>>()
+        };
+        self.hosts.iter().flat_map(ways).collect()
     }
 
     /// Returns the counters of a host's subscription or publication.
@@ -229,97 +263,98 @@ impl World {
 
     /// Returns the honest host, publishers apart, that has sent most so far.
     pub fn busiest_relay(&self) -> Option<HostId> {
-        self.relays().max_by_key(|host| self.network.sent_by(host.id).wire_bytes).map(|host| host.id)
+        self.relays().max_by_key(|host| self.sent_by(*host).wire_bytes)
     }
 
     /// Returns the honest hosts that run, publishers apart.
-    pub(crate) fn relays(&self) -> impl Iterator<Item = &Host> {
-        self.hosts.iter().filter(|h| h.is_running() && !h.is_hostile && h.publications.is_empty())
+    pub(crate) fn relays(&self) -> impl Iterator<Item = HostId> {
+        let hosts = self.hosts.iter().zip(&self.shared.standings);
+        let relays = hosts.filter(|(host, standing)| {
+            standing.is_running() && !standing.is_hostile && host.publications.is_empty()
+        });
+        relays.map(|(host, _)| host.id)
     }
 
     pub(crate) fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
+    /// Returns all hosts but those that lie.
+    pub(crate) fn honest(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| !self.standing(host.id).is_hostile)
+    }
+
+    pub(crate) fn standing(&self, host: HostId) -> &Standing {
+        self.shared.standing(host)
+    }
+
     pub(crate) fn ledger(&self) -> &Ledger {
-        &self.ledger
+        &self.shared.ledger
     }
 
     pub(crate) fn sent_by(&self, host: HostId) -> Traffic {
-        self.network.sent_by(host)
+        self.host(host).line.sent()
     }
 
     pub(crate) fn multicast_by(&self, host: HostId) -> Traffic {
-        self.network.lan.sent_by(host)
+        self.host(host).line.multicast_traffic()
     }
 
     fn add_process(&mut self, config: &HostConfig, seed: HostSeed, process: Box<dyn Process>) -> HostId {
         let (near, far) = config.latency;
         let latency = if near < far { self.dice.duration(near, far) } else { near };
-        let id = self.network.add_host(config.up, config.down, latency, config.lan);
-        self.by_peer.insert(seed.peer, id);
-        self.has_hostile |= seed.is_hostile;
-        self.hosts.push(Host::new(HostParts {
-            id,
+        let queues = config.down.bits_per_second.is_some();
+        let id = self.shared.network.add_host(latency, config.lan, queues);
+        self.shared.by_peer.insert(seed.peer, id);
+        self.shared.has_hostile |= seed.is_hostile;
+        self.shared.standings.push(Standing {
             peer: seed.peer,
+            condition: Condition::Running,
+            discovery: config.discovery,
+            is_hostile: seed.is_hostile,
+            announced: None,
+            cable_at: None,
+            pauses: Vec::new(),
+        });
+        let mut host = Host::new(HostParts {
+            id,
+            dice: Dice::new(self.dice.below(u64::MAX)),
             clock: seed.clock,
             process,
-            discovery: config.discovery,
             behind_nat: config.behind_nat,
-            is_hostile: seed.is_hostile,
+            line: Line::new(config.up, config.down, self.shared.config.transport.overhead_bytes),
             oracle: seed.oracle,
             began: self.now,
-        }));
+        });
+        if self.sink.is_some() {
+            host.trace.write_lines();
+        }
+        self.hosts.push(host);
+        self.due.push(Duration::MAX);
         self.feed(id, Input::WallClock(seed.clock.wall(self.now)));
         self.feed(id, Input::Network { up: true });
         for peer in &config.peers {
             self.name_peer(id, *peer);
         }
         self.discover_all(id);
-        let first = self.dice.duration(Duration::ZERO, self.config.transport.sample_every);
-        self.agenda.plan(self.now + first, Happening::Sample { host: id });
+        let first = self.dice.duration(Duration::ZERO, self.shared.config.transport.sample_every);
+        self.plan(self.now + first, id, Happening::Sample);
+        self.hand_out(self.now);
         id
     }
 
+    /// Tells a host of a peer that its user named.
+    fn name_peer(&mut self, host: HostId, peer: HostId) {
+        self.with_host(host, |target, shared| target.learn_peer(shared, peer));
+    }
+
     fn draw_clock(&mut self) -> HostClock {
-        let drift = i64::from(self.config.drift_ppm_max);
-        let skew = i64::try_from(self.config.wall_skew_max.as_millis()).unwrap_or(0);
+        let drift = i64::from(self.shared.config.drift_ppm_max);
+        let skew = i64::try_from(self.shared.config.wall_skew_max.as_millis()).unwrap_or(0);
         HostClock {
             offset_us: self.dice.below(1_000_000_000_000),
             drift_ppm: i32::try_from(self.dice.between(-drift, drift)).unwrap_or(0),
             wall_skew_ms: self.dice.between(-skew, skew),
-        }
-    }
-
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Feed { host, input } => self.feed(host, *input),
-            Happening::Wake { host, number } => self.wake(host, number),
-            Happening::Arrive { session, to, number, datagram } => {
-                self.arrive(session, to, number, datagram);
-            }
-            Happening::Deliver { session, to, parcel } => self.deliver(session, to, parcel),
-            Happening::Credit { session, side } => self.restore_credit(session, side),
-            Happening::HandshakeSend { session, flight, tries } => {
-                self.send_handshake(session, flight, tries);
-            }
-            Happening::HandshakeArrive { session, flight } => self.take_handshake(session, flight),
-            Happening::DialTimeout { session } => self.time_out_dial(session),
-            Happening::ControlRetry { session, from, number, message, packets, tries } => {
-                self.send_control_packets(session, from, (number, message), packets, tries);
-            }
-            Happening::ArriveMulticast { way, path, source, datagram } => {
-                self.arrive_multicast(way, path, source, datagram);
-            }
-            Happening::RefillMulticast { host, path } => self.refill_multicast(host, path),
-            Happening::CloseArrive { session, to } => self.close_end(session, to),
-            Happening::Silence { session, since } => self.judge_silence(session, since),
-            Happening::Sample { host } => self.sample(host),
-            Happening::Sighted { host, of } => self.sight(host, of),
-            Happening::Vanished { host, of } => self.withdraw(host, of),
-            Happening::Emit { host } => self.emit(host),
-            Happening::MayLeave { host, tries } => self.leave_when_done(host, tries),
-            Happening::Deed(deed) => self.perform(deed),
         }
     }
 
@@ -330,13 +365,6 @@ impl World {
     fn host(&self, host: HostId) -> &Host {
         &self.hosts[host.0 as usize]
     }
-
-    fn report(&mut self, host: HostId, verdict: Result<(), Breach>) {
-        if let (Err(breach), true) = (verdict, self.violations.len() < VIOLATIONS_MAX) {
-            let violation = Violation { seed: self.config.seed, at: self.now, host, breach };
-            self.violations.push(violation);
-        }
-    }
 }
 
 /// What is drawn for a host before its process exists.
@@ -345,4 +373,13 @@ struct HostSeed {
     clock: HostClock,
     oracle: HostOracle,
     is_hostile: bool,
+}
+
+/// Takes the lines of the trace.
+struct Sink(TraceSink);
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink").finish_non_exhaustive()
+    }
 }

@@ -7,8 +7,8 @@ use swarmcast_core::multicast::MulticastChoice;
 use swarmcast_core::node::{Command, Input, Publication, Subscription};
 
 use super::World;
-use super::agenda::Happening;
-use super::host::{Broadcast, Condition, HostConfig};
+use super::agenda::Turn;
+use super::host::{Broadcast, Condition, Host, HostConfig};
 use crate::lan::{Blockade, Whom};
 use crate::link::LinkModel;
 use crate::network::{Between, Firewall, HostId};
@@ -144,7 +144,7 @@ impl World {
             Deed::Leave(host) => {
                 self.unsubscribe(host);
                 self.end(host);
-                self.agenda.plan(self.now + LEAVE_POLL, Happening::MayLeave { host, tries: 0 });
+                self.turns.plan(self.now + LEAVE_POLL, Turn::MayLeave { host, tries: 0 });
             }
             Deed::Kill(host) => self.kill(host),
             Deed::KillBusiest => {
@@ -168,27 +168,29 @@ impl World {
     fn perform_fault(&mut self, fault: Deed) {
         match fault {
             Deed::Cut(host, cut) => {
-                self.network.set_cut(host, cut);
+                self.shared.network.set_cut(host, cut);
                 self.disturb(&[host], cut);
             }
             Deed::Unplug(host, unplugged) => {
-                self.network.set_cut(host, unplugged);
+                self.shared.network.set_cut(host, unplugged);
                 self.unplug(host, unplugged);
                 self.disturb(&[host], unplugged);
             }
             Deed::CutPair(a, b, cut) => {
-                self.network.set_pair_cut(a, b, cut);
+                self.shared.network.set_pair_cut(a, b, cut);
                 self.disturb(&[a, b], cut);
             }
-            Deed::SetLink(a, b, model) => self.network.set_link(a, b, model),
-            Deed::SetMulticast(whom, model) => self.network.lan.set_model(whom, model),
-            Deed::BlockMulticast(whom, blockade) => self.network.lan.block(whom, blockade),
+            Deed::SetLink(a, b, model) => self.set_link(a, b, model),
+            Deed::SetMulticast(whom, model) => self.shared.network.set_multicast(whom, model),
+            Deed::BlockMulticast(whom, blockade) => self.shared.network.lan.block(whom, blockade),
             Deed::DropMulticast { host, datagrams, longer_than } => {
-                self.network.lan.doom(host, datagrams, longer_than);
+                self.shared.network.lan.doom(host, datagrams, longer_than);
             }
-            Deed::StopQueries(whom, lifetime) => self.network.lan.stop_queries(self.now, whom, lifetime),
+            Deed::StopQueries(whom, lifetime) => {
+                self.shared.network.lan.stop_queries(self.now, whom, lifetime);
+            }
             Deed::SetFirewall(between, firewall) => {
-                self.network.set_firewall(between, firewall);
+                self.shared.network.set_firewall(between, firewall);
                 self.survey_sessions();
             }
             _ => {}
@@ -198,36 +200,38 @@ impl World {
     /// Sends all units that are due, and plans the next.
     pub(super) fn emit(&mut self, host: HostId) {
         let at = self.now;
+        let is_running = self.shared.standing(host).is_running();
         loop {
             let target = self.host_mut(host);
-            let (now, running) = (target.clock.now(at), target.is_running());
-            let Some(broadcast) = target.source.as_mut().filter(|_| running) else { return };
+            let now = target.clock.now(at);
+            let Some(broadcast) = target.source.as_mut().filter(|_| is_running) else { return };
             if broadcast.due() > now {
                 break;
             }
             let Some(unit) = broadcast.source.draw() else { return };
             let (stream, more) = (broadcast.handle, broadcast.due() <= now);
-            self.ledger.record(host, &unit, at);
+            self.shared.ledger.record(host, &unit, at);
             self.feed(host, Input::Command(Command::Send { stream, unit, more }));
         }
         let target = self.host(host);
         if let Some(broadcast) = &target.source {
             let due = target.clock.when(broadcast.due());
-            self.agenda.plan(due.max(at), Happening::Emit { host });
+            self.turns.plan(due.max(at), Turn::Emit { host });
         }
     }
 
     pub(super) fn leave_when_done(&mut self, host: HostId, tries: u32) {
-        let target = self.host(host);
-        if target.condition == Condition::Gone {
+        if self.shared.standing(host).condition == Condition::Gone {
             return;
         }
-        if target.process.lingers() && tries < LEAVE_POLLS_MAX {
-            let happening = Happening::MayLeave { host, tries: tries + 1 };
-            return self.agenda.plan(self.now + LEAVE_POLL, happening);
+        if self.host(host).process.lingers() && tries < LEAVE_POLLS_MAX {
+            let turn = Turn::MayLeave { host, tries: tries + 1 };
+            return self.turns.plan(self.now + LEAVE_POLL, turn);
         }
-        let paths: Vec<_> = target.paths.keys().copied().collect();
-        paths.into_iter().for_each(|path| self.hang_up(host, path));
+        self.with_host(host, |target, shared| {
+            let paths: Vec<_> = target.paths.keys().copied().collect();
+            paths.into_iter().for_each(|path| target.hang_up(shared, path));
+        });
         self.stop(host, true);
     }
 
@@ -242,7 +246,7 @@ impl World {
         let catalogue = workload.catalogue();
         target.publications.push(STREAM);
         target.source = Some(Broadcast { handle: STREAM, source: Source::new(workload, salt), began });
-        self.ledger.open(host, STREAM, epoch, catalogue.clone(), salt, (at, clock));
+        self.shared.ledger.open(host, STREAM, epoch, catalogue.clone(), salt, (at, clock));
         let publication = Publication {
             multicast,
             multicast_rate_max,
@@ -250,13 +254,13 @@ impl World {
             ..Publication::new(STREAM, catalogue, key_seed, epoch)
         };
         self.feed(host, Input::Command(Command::Publish(Box::new(publication))));
-        self.agenda.plan(at, Happening::Emit { host });
+        self.turns.plan(at, Turn::Emit { host });
     }
 
     fn end(&mut self, host: HostId) {
         let at = self.now;
         if self.host_mut(host).source.take().is_some() {
-            if let Some(run) = self.ledger.run_of(host) {
+            if let Some(run) = self.shared.ledger.run_of(host) {
                 run.ended = Some(at);
             }
             self.feed(host, Input::Command(Command::End { stream: STREAM }));
@@ -268,7 +272,7 @@ impl World {
         let at = self.now;
         if let Some(broadcast) = &mut self.host_mut(host).source {
             broadcast.began = broadcast.began.after(span);
-            if let Some(run) = self.ledger.run_of(host) {
+            if let Some(run) = self.shared.ledger.run_of(host) {
                 run.silences.push((at, at + span));
             }
         }
@@ -293,7 +297,7 @@ impl World {
     }
 
     fn kill_share(&mut self, share: f64) {
-        let mut running: Vec<HostId> = self.relays().map(|host| host.id).collect();
+        let mut running: Vec<HostId> = self.relays().collect();
         let doomed = (running.len() as f64 * share.clamp(0.0, 1.0)).round() as usize;
         for _ in 0..doomed {
             let pick = self.dice.below(running.len() as u64) as usize;
@@ -304,19 +308,20 @@ impl World {
 
     /// Ends a process.
     fn stop(&mut self, host: HostId, said_goodbye: bool) {
-        if self.host(host).condition == Condition::Gone {
+        let at = self.now;
+        let standing = self.shared.standing_mut(host);
+        if standing.condition == Condition::Gone {
             return;
         }
-        self.trace.note((self.now, host), "stop", u64::from(said_goodbye), &[], String::new);
-        let at = self.now;
+        (standing.condition, standing.announced) = (Condition::Gone, None);
         let target = self.host_mut(host);
-        target.condition = Condition::Gone;
+        target.trace.note((at, host), "stop", u64::from(said_goodbye), &[], String::new);
         target.lived.1 = Some(at);
         target.source = None;
-        target.announced = None;
+        target.wake = None;
         target.backlog.drain();
-        self.network.lan.forget(host);
-        if let Some(run) = self.ledger.run_of(host).filter(|run| run.ended.is_none()) {
+        self.shared.network.lan.forget(host);
+        if let Some(run) = self.shared.ledger.run_of(host).filter(|run| run.ended.is_none()) {
             run.vanished = Some(at);
         }
         self.forget(host, said_goodbye);
@@ -324,41 +329,58 @@ impl World {
 
     fn pause(&mut self, host: HostId, span: Duration) {
         let at = self.now;
-        let target = self.host_mut(host);
-        if target.is_running() {
-            target.condition = Condition::Paused(at);
+        let standing = self.shared.standing_mut(host);
+        if standing.is_running() {
+            standing.condition = Condition::Paused(at);
             self.survey_sessions();
-            self.agenda.plan(at + span, Happening::Deed(Deed::Resume(host)));
+            self.turns.plan(at + span, Turn::Deed(Deed::Resume(host)));
         }
     }
 
     /// Lets a stopped process go on: it learns how late it is, then gets what waited for it.
     fn resume(&mut self, host: HostId) {
         let at = self.now;
+        let standing = self.shared.standing_mut(host);
+        let Condition::Paused(since) = standing.condition else { return };
+        standing.condition = Condition::Running;
+        standing.pauses.push((since, at));
         let target = self.host_mut(host);
-        let Condition::Paused(since) = target.condition else { return };
-        target.condition = Condition::Running;
         target.disturbed_at = Some(at);
-        target.pauses.push((since, at));
         let waiting = target.backlog.drain();
         self.survey_sessions();
         self.feed(host, Input::Stalled(at.saturating_sub(since)));
-        waiting.into_iter().for_each(|input| self.feed(host, input));
+        self.with_host(host, |target, shared| {
+            waiting.into_iter().for_each(|(input, hops)| target.feed(shared, input, hops));
+        });
         if self.host(host).source.is_some() {
-            self.agenda.plan(at, Happening::Emit { host });
+            self.turns.plan(at, Turn::Emit { host });
         }
     }
 
     fn disturb(&mut self, hosts: &[HostId], cut: bool) {
         let at = self.now;
         for host in hosts {
-            let target = self.host_mut(*host);
-            (target.disturbed_at, target.cable_at) = (Some(at), Some(at));
+            self.host_mut(*host).disturbed_at = Some(at);
+            self.shared.standing_mut(*host).cable_at = Some(at);
         }
         self.survey_sessions();
         if !cut {
             // Discovery asks again when an interface comes up.
             hosts.iter().for_each(|host| self.discover_all(*host));
+        }
+    }
+
+    fn set_link(&mut self, a: HostId, b: HostId, model: LinkModel) {
+        self.shared.network.set_link(a, b, model);
+        for way in [(a, b), (b, a)] {
+            self.hosts[way.0.0 as usize].line.set_link(&self.shared.network, way);
+        }
+    }
+
+    /// Looks which sessions of all hosts have fallen silent or speak again.
+    fn survey_sessions(&mut self) {
+        for place in 0..self.hosts.len() as u32 {
+            self.with_host(HostId(place), Host::survey_sessions);
         }
     }
 }

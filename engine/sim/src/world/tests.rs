@@ -1,8 +1,8 @@
 //! The world under a stand-in that does nothing but dial, send and listen.
+#![expect(clippy::disallowed_types, reason = "what the stand-in writes down is read when it stands still")]
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use swarmcast_core::ids::{ChannelId, Now, PathId};
@@ -12,10 +12,11 @@ use swarmcast_core::node::{Action, Announcement, Batch, ConnectError, Event, Pro
 use super::*;
 use crate::link::{LossModel, RateModel};
 use crate::network::{Between, Firewall, HostId};
+use crate::oracle::Breach;
 
 const MS: Duration = Duration::from_millis(1);
 
-type Log = Rc<RefCell<Vec<(Now, Input)>>>;
+type Log = Arc<Mutex<Vec<(Now, Input)>>>;
 
 /// What a probe does on each session it has dialled, and on each multicast path.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +78,7 @@ impl Process for Probe {
             }
             _ => {}
         }
-        self.log.borrow_mut().push((now, input));
+        self.log.lock().unwrap().push((now, input));
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -120,7 +121,7 @@ struct Lab {
 
 impl Lab {
     fn new(link: LinkModel) -> Self {
-        let world = World::new(WorldConfig { link, ..WorldConfig::new(1) }).unwrap();
+        let world = World::new(WorldConfig { link, ..WorldConfig::new(2) }).unwrap();
         Self { world, logs: Vec::new(), up: RateModel::UNLIMITED }
     }
 
@@ -138,13 +139,13 @@ impl Lab {
 
     /// Lets a host ask for a probe of another one.
     fn ask(&mut self, host: HostId, of: HostId) {
-        let peer = self.world.host(of).peer;
-        self.world.probe(host, peer);
+        let peer = self.world.standing(of).peer;
+        self.world.with_host(host, |host, shared| host.probe(shared, peer));
     }
 
     /// Returns when each input of that kind came to a host, in milliseconds.
     fn times(&self, host: HostId, is: fn(&Input) -> bool) -> Vec<u64> {
-        let log = self.logs[host.0 as usize].borrow();
+        let log = self.logs[host.0 as usize].lock().unwrap();
         log.iter().filter(|(_, input)| is(input)).map(|(now, _)| now.0 / 1_000).collect()
     }
 }
@@ -183,7 +184,7 @@ fn who_cannot_be_reached_cannot_be_connected() {
     let (listener, dialer) = (lab.add(Plan::default()), lab.add(DIALER));
     lab.world.run_until(MS * 4);
     lab.world.name_peer(dialer, listener);
-    lab.world.network.set_cut(listener, true);
+    lab.world.shared.network.set_cut(listener, true);
     lab.world.run_until(MS * 6_000);
     let timed_out = |input: &Input| matches!(input, Input::ConnectFailed { why: ConnectError::TimedOut, .. });
     assert_eq!(lab.times(dialer, timed_out), [5_004]);
@@ -195,7 +196,7 @@ fn the_reliable_stream_survives_loss_and_datagrams_do_not() {
     let listener = lab.add(Plan::default());
     lab.add(Plan { dials: true, messages: 100, datagrams: 1_000, datagram_bytes: 1_000, ..Plan::default() });
     lab.world.run_until(MS * 30_000);
-    let log = lab.logs[listener.0 as usize].borrow();
+    let log = lab.logs[listener.0 as usize].lock().unwrap();
     let messages: Vec<u32> = log
         .iter()
         .filter_map(|(_, input)| match input {
@@ -299,11 +300,11 @@ fn a_pulled_cable_ends_paths_and_a_plugged_one_begins_others() {
 #[test]
 fn what_a_stopped_process_did_not_take_in_is_its_own_loss() {
     let mut lab = Lab::new(link(0, 0.0));
-    lab.world.config.transport.receive_buffer_bytes = 15_000;
+    lab.world.shared.config.transport.receive_buffer_bytes = 15_000;
     let (_, listener) = (lab.add(SPEAKER), lab.add(LISTENER));
     lab.world.at(MS * 500, Deed::Pause(listener, MS * 2_000));
     lab.world.run_until(MS * 2_900);
-    let log = lab.logs[listener.0 as usize].borrow();
+    let log = lab.logs[listener.0 as usize].lock().unwrap();
     let overflow = log.iter().find_map(|(_, input)| match input {
         Input::Overflow { datagrams } => Some(*datagrams),
         _ => None,
@@ -335,11 +336,13 @@ fn a_probe_tells_a_dead_process_a_stopped_one_and_a_dead_network_apart() {
     lab.world.perform(Deed::Unplug(asker, true));
     lab.ask(asker, well);
     lab.world.run_until(MS * 4_000);
-    let log = lab.logs[asker.0 as usize].borrow();
+    let log = lab.logs[asker.0 as usize].lock().unwrap();
     let outcomes: Vec<_> = log
         .iter()
         .filter_map(|(now, input)| match input {
-            Input::Probed { peer, outcome } => Some((lab.world.by_peer[peer], *outcome, now.0 / 1_000)),
+            Input::Probed { peer, outcome } => {
+                Some((lab.world.shared.by_peer[peer], *outcome, now.0 / 1_000))
+            }
             _ => None,
         })
         .collect();
