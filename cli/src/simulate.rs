@@ -24,10 +24,12 @@ mod page;
 mod plan;
 mod plot;
 mod shipped;
+mod sweep;
 
 use file::ScenarioFile;
 use outcome::Outcome;
 use plan::{Plan, VIEWERS_MAX};
+use sweep::Sweep;
 
 /// Virtual time between two looks at the clock.
 const SLICE: Duration = Duration::from_millis(100);
@@ -44,6 +46,8 @@ Examples:
     swarmcast simulate wifi --peers 200 --report wifi.html
   A swarm of your own, another one for each seed:
     swarmcast simulate my-office.toml --seed 7 --json
+  What grows with the swarm, and what does not?
+    swarmcast simulate wifi --peers 50,100,200,400 --report growth.html
 
 A scenario is a file in TOML, as docs/simulator.md describes it, or one of those shipped:
 office, wifi, campus, internet, flash-crowd, storm.";
@@ -54,9 +58,10 @@ office, wifi, campus, internet, flash-crowd, storm.";
 pub(crate) struct SimulateArgs {
     /// Shipped scenario (office, wifi, campus, internet, flash-crowd, storm), or a TOML file
     scenario: String,
-    /// Take so many viewers instead of the scenario's
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(VIEWERS_MAX)))]
-    peers: Option<u32>,
+    /// Take so many viewers instead of the scenario's; several numbers, as in 100,1000, are run in turn and compared
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(VIEWERS_MAX)))]
+    peers: Vec<u32>,
     /// Seed of all chance; the same one gives the same run
     #[arg(long, value_name = "S", default_value = "1")]
     seed: u64,
@@ -66,7 +71,7 @@ pub(crate) struct SimulateArgs {
     /// Write a page with plots, which needs nothing but itself
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// Print one JSON object instead of tables
+    /// Print one JSON object for each run instead of tables
     #[arg(long)]
     json: bool,
 }
@@ -88,30 +93,48 @@ pub(crate) fn run(args: &SimulateArgs) -> ExitCode {
 /// Runs and prints; returns the failure of a run in which rules were broken.
 fn simulate(args: &SimulateArgs) -> Result<Option<Failure>, Failure> {
     let source = read(&args.scenario)?;
-    let plan = source.plan(args)?;
+    let peers =
+        if args.peers.is_empty() { vec![None] } else { args.peers.iter().copied().map(Some).collect() };
+    let plans = peers.into_iter().map(|peers| source.plan(args, peers)).collect::<Result<Vec<_>, _>>()?;
     let mut report_file = args.report.as_deref().map(create).transpose()?;
-    let mut world =
-        plan.scenario.build().map_err(|error| Failure::new(Exit::Unexpected, "simulate", error))?;
-    let began = Instant::now();
-    Progress::default().run(&mut world, &plan);
-    world.judge_end();
-    let wall = began.elapsed();
-    let report = Report::of(&world, args.seed);
-    let outcome = Outcome {
-        name: &source.name,
-        description: &source.description,
-        plan: &plan,
-        report: &report,
-        wall,
-        memory: memory_max(),
-    };
-    if let (Some(file), Some(path)) = (&mut report_file, &args.report) {
-        let written = file.write_all(page::page(&outcome, &source.text).as_bytes());
-        written.map_err(|error| unwritable(path, &error))?;
+    let (mut sweep, mut failure, mut page) = (Sweep::default(), None, String::new());
+    let is_sweep = plans.len() > 1;
+    for plan in &plans {
+        if is_sweep {
+            // Nobody reads what cannot be written; the run goes on.
+            let _ = writeln!(io::stderr().lock(), "{} viewers:", plan.scenario.viewers);
+        }
+        forget_memory_max();
+        let mut world =
+            plan.scenario.build().map_err(|error| Failure::new(Exit::Unexpected, "simulate", error))?;
+        let began = Instant::now();
+        Progress::default().run(&mut world, plan);
+        world.judge_end();
+        let wall = began.elapsed();
+        let report = Report::of(&world, args.seed);
+        let (name, description) = (source.name.as_str(), source.description.as_str());
+        let outcome = Outcome { name, description, plan, report: &report, wall, memory: memory_max() };
+        sweep.add(&outcome);
+        if args.json {
+            print(outcome.json().as_bytes());
+        } else if !is_sweep {
+            print(outcome.to_string().as_bytes());
+        }
+        if !is_sweep && report_file.is_some() {
+            page = page::page(&outcome, &source.text);
+        }
+        failure = failure.or_else(|| broken(&report));
     }
-    let text = if args.json { outcome.json() } else { outcome.to_string() };
-    print(text.as_bytes());
-    Ok(broken(&report))
+    if is_sweep {
+        page = sweep.page(&source.name, &source.description, &source.text);
+        if !args.json {
+            print(format!("{}: {}\n\n{}", source.name, source.description, sweep.table()).as_bytes());
+        }
+    }
+    if let (Some(file), Some(path)) = (&mut report_file, &args.report) {
+        file.write_all(page.as_bytes()).map_err(|error| unwritable(path, &error))?;
+    }
+    Ok(failure)
 }
 
 /// Returns the failure of a run in which rules were broken.
@@ -159,11 +182,16 @@ fn read(scenario: &str) -> Result<Source, Failure> {
 }
 
 impl Source {
-    fn plan(&self, args: &SimulateArgs) -> Result<Plan, Failure> {
-        Plan::of(&self.file, args.seed, args.peers, args.duration).map_err(|refusal| {
+    fn plan(&self, args: &SimulateArgs, peers: Option<u32>) -> Result<Plan, Failure> {
+        Plan::of(&self.file, args.seed, peers, args.duration).map_err(|refusal| {
             Failure::new(Exit::Media, "bad-scenario", format_args!("{}: {refusal}", self.name))
         })
     }
+}
+
+/// Lets the most memory be counted anew from what is resident now, where the system does that (proc(5), clear_refs).
+fn forget_memory_max() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// Returns the most memory that this process has had resident, bytes, where the system tells.

@@ -346,6 +346,6 @@ fn ms(time: Duration) -> String {
 }
 
 /// Never rounds up to 100 %.
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.2} %", (share * 1e4).floor() / 100.0)
 }

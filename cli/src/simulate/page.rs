@@ -22,10 +22,10 @@ svg { width: 100%; height: auto; } text { font-size: 11px; fill: #555; }
 /// Writes the page. `text` is the scenario's file.
 pub(super) fn page(outcome: &Outcome<'_>, text: &str) -> String {
     let (report, title) = (outcome.report, escaped(&format!("{}, simulated", outcome.name)));
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\n\
-         <style>\n{STYLE}\n</style></head><body>\n<h1>{title}</h1>\n<p>{}<br>{}</p>\n<table>\n",
+    let mut page = head(&title);
+    let _ = writeln!(
+        page,
+        "<p>{}<br>{}</p>\n<table>",
         escaped(outcome.description),
         escaped(&outcome.headline())
     );
@@ -63,8 +63,22 @@ pub(super) fn page(outcome: &Outcome<'_>, text: &str) -> String {
         }
         page.push_str("</table>\n");
     }
-    let _ = writeln!(page, "<h2>The scenario</h2>\n<pre>{}</pre>\n</body></html>", escaped(text));
+    page.push_str(&tail(text));
     page
+}
+
+/// Begins a page: all that is in front of its first paragraph. `title` may stand in HTML.
+pub(super) fn head(title: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\n\
+         <style>\n{STYLE}\n</style></head><body>\n<h1>{title}</h1>\n"
+    )
+}
+
+/// Ends a page with the scenario's file.
+pub(super) fn tail(text: &str) -> String {
+    format!("<h2>The scenario</h2>\n<pre>{}</pre>\n</body></html>\n", escaped(text))
 }
 
 fn delay(report: &Report) -> Plot<'static> {
@@ -76,14 +90,14 @@ fn delay(report: &Report) -> Plot<'static> {
         .map(|(permille, delay)| (delay.as_secs_f64() * 1e3, permille as f64 / last * 100.0))
         .collect();
     let worst = points.last().map_or(0.0, |(delay, _)| *delay).max(1.0);
-    Plot { x: Axis { label: "ms", from: 0.0, to: worst }, y: shares(0.0), points }
+    Plot { x: Axis::linear("ms", 0.0, worst), y: shares(0.0), points }
 }
 
 fn continuity(report: &Report) -> Plot<'static> {
     let seconds = report.continuity.iter();
     let points: Vec<_> = seconds.map(|(second, c)| (*second as f64, c.share() * 100.0)).collect();
     let end = report.duration.as_secs_f64();
-    Plot { x: Axis { label: "s", from: 0.0, to: end }, y: shares(lowest(&points)), points }
+    Plot { x: Axis::linear("s", 0.0, end), y: shares(lowest(&points)), points }
 }
 
 fn viewers(report: &Report) -> Plot<'static> {
@@ -98,7 +112,7 @@ fn upload(report: &Report) -> Plot<'static> {
     loads.sort_by(|a, b| b.total_cmp(a));
     let points = ranked(loads);
     let most = points.first().map_or(1.0, |(_, load)| *load).max(0.1);
-    Plot { x: ranks(&points), y: Axis { label: "times the stream", from: 0.0, to: most }, points }
+    Plot { x: ranks(&points), y: Axis::linear("times the stream", 0.0, most), points }
 }
 
 fn hops(report: &Report) -> Plot<'static> {
@@ -110,7 +124,7 @@ fn hops(report: &Report) -> Plot<'static> {
         (hops as f64, sum as f64 / all * 100.0)
     });
     let points = points.collect();
-    Plot { x: Axis { label: "hops", from: 0.0, to: last as f64 }, y: shares(0.0), points }
+    Plot { x: Axis::linear("hops", 0.0, last as f64), y: shares(0.0), points }
 }
 
 fn ranked(values: Vec<f64>) -> Vec<(f64, f64)> {
@@ -118,12 +132,12 @@ fn ranked(values: Vec<f64>) -> Vec<(f64, f64)> {
 }
 
 fn ranks(points: &[(f64, f64)]) -> Axis<'static> {
-    Axis { label: "viewers", from: 1.0, to: (points.len() as f64).max(2.0) }
+    Axis::linear("viewers", 1.0, (points.len() as f64).max(2.0))
 }
 
 /// Returns an axis of shares from `from` %, so far down that a tenth of a percent is seen.
 fn shares(from: f64) -> Axis<'static> {
-    Axis { label: "%", from, to: 100.0 }
+    Axis::linear("%", from, 100.0)
 }
 
 /// Returns where an axis of shares begins: a little below the lowest, 1 % below 100 at least.

@@ -14,6 +14,8 @@ pub(super) struct Axis<'a> {
     pub(super) label: &'a str,
     pub(super) from: f64,
     pub(super) to: f64,
+    /// Whether equal distances are equal ratios; both ends are above 0 then.
+    pub(super) is_logarithmic: bool,
 }
 
 /// One line over two axes. What lies outside of them is not drawn.
@@ -24,9 +26,24 @@ pub(super) struct Plot<'a> {
     pub(super) points: Vec<(f64, f64)>,
 }
 
-impl Axis<'_> {
-    /// Returns a tick at each round number: steps of 1, 2 or 5 times a power of ten.
+impl<'a> Axis<'a> {
+    /// Makes an axis on which equal distances are equal differences.
+    pub(super) fn linear(label: &'a str, from: f64, to: f64) -> Self {
+        Self { label, from, to, is_logarithmic: false }
+    }
+
+    /// Makes an axis on which equal distances are equal ratios.
+    pub(super) fn logarithmic(label: &'a str, from: f64, to: f64) -> Self {
+        Self { label, from, to, is_logarithmic: true }
+    }
+
+    /// Returns a tick at each round number: steps of 1, 2 or 5 times a power of ten, or those numbers themselves.
     fn ticks(&self) -> Vec<f64> {
+        if self.is_logarithmic {
+            let (first, last) = (self.from.log10().floor() as i32, self.to.log10().ceil() as i32);
+            let round = (first..=last).flat_map(|power| [1.0, 2.0, 5.0].map(|n| n * 10f64.powi(power)));
+            return round.filter(|tick| (self.from..=self.to).contains(tick)).collect();
+        }
         let rough = (self.to - self.from) / TICKS;
         if !rough.is_finite() || rough <= 0.0 {
             return vec![self.from];
@@ -40,8 +57,9 @@ impl Axis<'_> {
 
     /// Returns where a value lies, from 0 to 1.
     fn place(&self, value: f64) -> f64 {
-        let span = self.to - self.from;
-        if span > 0.0 { ((value - self.from) / span).clamp(0.0, 1.0) } else { 0.0 }
+        let scaled = |value: f64| if self.is_logarithmic { value.log10() } else { value };
+        let span = scaled(self.to) - scaled(self.from);
+        if span > 0.0 { ((scaled(value) - scaled(self.from)) / span).clamp(0.0, 1.0) } else { 0.0 }
     }
 }
 
@@ -121,7 +139,7 @@ mod tests {
     use super::*;
 
     fn axis(from: f64, to: f64) -> Axis<'static> {
-        Axis { label: "x", from, to }
+        Axis::linear("x", from, to)
     }
 
     #[test]
@@ -131,6 +149,9 @@ mod tests {
         assert_eq!(axis(99.9, 100.0).ticks().len(), 6);
         assert_eq!(axis(0.0, 0.0).ticks(), [0.0]);
         assert_eq!(axis(0.0, f64::NAN).ticks(), [0.0]);
+        let ratios = Axis::logarithmic("x", 100.0, 10_000.0);
+        assert_eq!(ratios.ticks(), [100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0]);
+        assert_eq!([100.0, 1_000.0, 10_000.0].map(|value| ratios.place(value)), [0.0, 0.5, 1.0]);
     }
 
     #[test]

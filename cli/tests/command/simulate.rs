@@ -117,6 +117,31 @@ fn people_get_a_table_and_a_page() {
 }
 
 #[test]
+fn swarms_of_several_sizes_are_compared() {
+    let room = Room::new();
+    written(&room, LEAST);
+    let finished = room.run(&["simulate", "own.toml", "--peers", "2,5", "--report", "page.html"]);
+    assert_eq!(finished.code, 0, "{finished:?}");
+    let cells = |heading: &str| {
+        let line = finished.stdout.lines().find_map(|line| line.strip_prefix(heading)).expect("a row");
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(cells("viewers"), ["2", "5"]);
+    let neighbours = cells("neighbours");
+    assert!(neighbours[0] == "2.0, most 2" && neighbours[1].ends_with("most 5"), "{neighbours:?}");
+    assert!(cells("delay p99").iter().all(|cell| cell.ends_with(" ms")), "{}", finished.stdout);
+    assert!(finished.stderr.contains("2 viewers:\n") && finished.stderr.contains("5 viewers:\n"));
+    let page = fs::read_to_string(room.path("page.html")).unwrap();
+    assert!(page.ends_with("</html>\n") && !page.contains("http") && !page.contains("NaN"));
+    assert_eq!(page.matches("<svg").count(), 8);
+
+    let finished = room.run(&["simulate", "own.toml", "--peers", "2,5", "--json"]);
+    let runs: Vec<Value> =
+        finished.stdout.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    assert_eq!(runs.iter().map(|run| &run["viewers"]).collect::<Vec<_>>(), [2, 5]);
+}
+
+#[test]
 fn a_scenario_that_makes_no_sense_is_refused_with_its_place() {
     let deed = |rest: &str| format!("{LEAST}[[deed]]\nat_s = 1\n{rest}\n");
     let cases = [
