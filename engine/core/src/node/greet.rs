@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::sending::parcel;
-use super::stream::Stream;
+use super::stream::{Challenge, Stream};
 use super::{Action, Known, Node};
 use super::{Announcement, Event, Sighting};
 use crate::catalogue::Catalogue;
@@ -251,14 +251,24 @@ impl Node {
         if let Some(remote) =
             self.sessions.get_mut(&path).map(|s| s.streams.or_insert_with(tag, || Remote::new(now)))
         {
-            remote.challenged = true;
-            remote.have_at = now;
+            // Who passes on the challenges of many hears of this node's blocks as often as anybody else.
+            if !std::mem::replace(&mut remote.challenged, true) {
+                remote.have_at = now;
+            }
+        }
+        stream.challenges.retain(|_, challenge| now.since(challenge.at).as_millis() < 250);
+        let known = stream.challenges.contains_key(&nonce);
+        if !known && stream.challenges.len() >= CHALLENGES_MAX {
+            return;
+        }
+        let challenge = stream.challenges.entry(nonce).or_insert(Challenge { at: now, paths: Vec::new() });
+        if !challenge.paths.contains(&path) {
+            challenge.paths.push(path);
         }
         if let Some(source) = &mut stream.source {
             return source.handle_challenge(now, nonce);
         }
-        stream.challenges.retain(|_, at| now.since(*at).as_millis() < 250);
-        if stream.challenges.len() >= CHALLENGES_MAX || stream.challenges.insert(nonce, now).is_some() {
+        if known {
             return;
         }
         let publisher = stream.publisher();

@@ -22,6 +22,8 @@ use crate::wire::{Beacon, BlockHeader, NONCES_MAX, SHARD_PLAIN_BYTES, StreamStat
 const BEACON_PERIOD: Duration = Duration::from_millis(250);
 /// How much earlier one goes out with a block, which comes every 40 ms in most streams, and every 43 ms in AAC.
 const BEACON_EARLY: Duration = Duration::from_millis(45);
+/// Shortest time between two to who has not asked for more: those between answer the challenges of others.
+pub(super) const BEACON_PERIOD_MIN: Duration = Duration::from_millis(250 - 45);
 /// Time between two to a viewer that takes pushes of a stream that flows: each block is signed and numbered, and tells
 /// most of what a beacon does. The half of a period less allows for those that go out early.
 pub(super) const BEACON_PERIOD_PUSHED: Duration = Duration::from_millis(500 - 125);
@@ -158,7 +160,9 @@ impl Source {
 
     /// Takes a challenge; it is answered by a beacon soon.
     pub(super) fn handle_challenge(&mut self, now: Now, nonce: u64) {
-        if self.nonces.len() < NONCES_MAX && !self.nonces.contains(&nonce) {
+        // Of the ways by which a challenge comes the first ones are enough.
+        let known = self.nonces.contains(&nonce) || self.answered.contains(&nonce);
+        if self.nonces.len() < NONCES_MAX && !known {
             self.nonces.push(nonce);
             self.beacon_at = self.beacon_at.min(self.beacon_sent.after(BEACON_GAP_MIN).max(now));
         }
@@ -419,8 +423,8 @@ impl Node {
         let beacon = source.beacon(now, wall);
         let datagram = source.sealer.seal_beacon(&beacon);
         let at_ms = beacon.at.as_millis() as u64;
-        let urgent =
-            beacon.state != StreamState::Live || !beacon.nonces.is_empty() || stream.state_changed(&beacon);
+        let urgent = beacon.state != StreamState::Live || stream.state_changed(&beacon);
+        let challengers = stream.take_challengers(&beacon.nonces);
         let multicast = beacon.multicast;
         stream.last_beacon = Some(LastBeacon { beacon, datagram: datagram.clone(), received: now });
         stream.have_at = None;
@@ -430,6 +434,7 @@ impl Node {
                 // Who has the stream by multicast hears it there, and says so as soon as that falls silent; meanwhile
                 // the have-map, once a second, has the newest beside it.
                 let rests = multicast && remote.parked;
+                let urgent = urgent || challengers.contains(&session.path);
                 if !urgent && (rests || !remote.lacks_beacon(at_ms)) {
                     continue;
                 }

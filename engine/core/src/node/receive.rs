@@ -326,7 +326,7 @@ impl Node {
         if let Some(subscriber) = stream.subscriber.as_ref().filter(|s| beacon.nonces.contains(&s.nonce)) {
             stream.clock.handle_answer(now, subscriber.drawn, beacon.at);
         }
-        let urgent = !beacon.nonces.is_empty() || stream.state_changed(&beacon);
+        let changed = stream.state_changed(&beacon);
         let (random_access, newest) = (beacon.random_access, beacon.newest());
         stream.clock.handle_arrival(now, beacon.at);
         stream.last_beacon = Some(LastBeacon { beacon, datagram: datagram.clone(), received: now });
@@ -335,9 +335,7 @@ impl Node {
             stream.window.expect(now, newest);
         }
         stream.look_for_holes(now);
-        if urgent {
-            self.pass_on_beacon(via.path, tag, at_ms, &datagram);
-        }
+        self.pass_on_beacon(via.path, tag, changed);
         if answered {
             self.handle_fresh(now, tag);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::publish::{BEACON_PERIOD_PUSHED, Source};
+use super::publish::{BEACON_PERIOD_MIN, BEACON_PERIOD_PUSHED, Source};
 use super::stream::Stream;
 use super::{Action, Node};
 use super::{Batch, Event};
@@ -216,16 +216,22 @@ impl Node {
         }
     }
 
-    /// Passes a beacon on at once to the neighbours that lack it.
-    pub(super) fn pass_on_beacon(&mut self, from: PathId, tag: StreamTag, at_ms: u64, datagram: &Bytes) {
+    /// Passes the newest beacon on to the neighbours that lack it and wait for an answer that it has, or to all when it
+    /// tells another state.
+    pub(super) fn pass_on_beacon(&mut self, from: PathId, tag: StreamTag, changed: bool) {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
-        let bytes = datagram.len();
-        for session in self.sessions.values_mut().filter(|session| session.greeted && session.path != from) {
+        let Some(last) = &stream.last_beacon else { return };
+        let (at_ms, datagram) = (last.beacon.at.as_millis() as u64, last.datagram.clone());
+        let nonces = last.beacon.nonces.clone();
+        let challengers = stream.take_challengers(&nonces);
+        let concerns = |path: &PathId| *path != from && (changed || challengers.contains(path));
+        for session in self.sessions.values_mut().filter(|session| session.greeted && concerns(&session.path))
+        {
             let Some(remote) = session.streams.get_mut(&tag).filter(|remote| remote.beacon_ms < at_ms) else {
                 continue;
             };
             remote.beacon_ms = at_ms;
-            stream.count_control(session.peer, bytes);
+            stream.count_control(session.peer, datagram.len());
             session.outbox.push_control(datagram.clone());
         }
     }
@@ -273,7 +279,8 @@ impl Remote {
 
     /// Returns whether a routine beacon made `at_ms` after the stream's start should go from its publisher.
     pub(super) fn lacks_beacon(&self, at_ms: u64) -> bool {
-        let period = if self.is_pushed() { BEACON_PERIOD_PUSHED.as_millis() as u64 } else { 1 };
+        let period = if self.is_pushed() { BEACON_PERIOD_PUSHED } else { BEACON_PERIOD_MIN };
+        let period = period.as_millis() as u64;
         at_ms >= self.beacon_ms.saturating_add(period)
     }
 

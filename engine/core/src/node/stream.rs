@@ -115,6 +115,14 @@ pub(super) struct Subscriber {
     pub(super) finished: bool,
 }
 
+/// A challenge on its way to the publisher.
+#[derive(Clone, Debug)]
+pub(super) struct Challenge {
+    pub(super) at: Now,
+    /// Who sent it, and so where its answer goes back.
+    pub(super) paths: Vec<PathId>,
+}
+
 /// One stream at one node.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -149,8 +157,8 @@ pub(super) struct Stream {
     pub(super) have_at: Option<Option<Now>>,
     /// When missing parts are looked through again.
     pub(super) pull_at: Option<Now>,
-    /// Challenges of others on their way to the publisher, and who sent them.
-    pub(super) challenges: BTreeMap<u64, Now>,
+    /// Challenges of others that the publisher has yet to answer, by their nonces.
+    pub(super) challenges: BTreeMap<u64, Challenge>,
     pub(super) stats: StreamStats,
     pub(super) last_fragment: Option<Now>,
     /// Payload bytes received or made in the running second, and the rate of the seconds before.
@@ -243,6 +251,13 @@ impl Stream {
     /// Returns whether a beacon tells another state than the newest one.
     pub(super) fn state_changed(&self, beacon: &Beacon) -> bool {
         self.last_beacon.as_ref().is_none_or(|last| last.beacon.state != beacon.state)
+    }
+
+    /// Takes out who waits for a beacon that names one of these nonces: it is answered at once, and by the beacons that
+    /// go to everybody if that was lost.
+    pub(super) fn take_challengers(&mut self, nonces: &[u64]) -> Vec<PathId> {
+        let challenges = nonces.iter().filter_map(|nonce| self.challenges.remove(nonce));
+        challenges.flat_map(|challenge| challenge.paths).collect()
     }
 
     /// Returns when it may be time to end the lingering.
