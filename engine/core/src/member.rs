@@ -207,18 +207,19 @@ impl Members {
     /// Returns when [`Members::dial`] may have somebody.
     pub(crate) fn next_timeout(&self, hungry: bool) -> Option<Now> {
         let idle = self.candidates.iter().filter(|(_, candidate)| candidate.may_be_dialled());
-        let ready = idle.map(|(peer, candidate)| {
-            let banned = self.banned.get(peer).copied().unwrap_or_default();
-            candidate.ready_at(hungry).max(banned)
-        });
-        ready.min()
+        idle.map(|(peer, candidate)| candidate.ready_at(hungry).max(self.banned_until(peer))).min()
     }
 
     /// Returns when a user-named peer is to be dialled, however many sessions there are.
     pub(crate) fn next_named(&self) -> Option<Now> {
-        let named = self.manual.iter().filter_map(|peer| self.candidates.get(peer));
-        let insists = named.filter(|candidate| candidate.may_be_dialled() && candidate.failures < INSISTENCE);
-        insists.map(|candidate| candidate.dial_at).min()
+        let named = self.manual.iter().filter_map(|peer| Some((peer, self.candidates.get(peer)?)));
+        let insists =
+            named.filter(|(_, candidate)| candidate.may_be_dialled() && candidate.failures < INSISTENCE);
+        insists.map(|(peer, candidate)| candidate.dial_at.max(self.banned_until(peer))).min()
+    }
+
+    fn banned_until(&self, peer: &PeerId) -> Now {
+        self.banned.get(peer).copied().unwrap_or_default()
     }
 }
 
@@ -285,6 +286,16 @@ mod tests {
         assert_eq!(members.dialing(), 1);
         members.handle_connected(PEER);
         assert!(members.dialing() == 0 && members.next_named().is_none());
+    }
+
+    #[test]
+    fn a_peer_that_the_user_named_is_due_only_when_it_is_shunned_no_more() {
+        let mut members = members();
+        members.handle_sighting(Now(0), Sighting { manual: true, ..sighted(&[1]) }, 0, false);
+        members.ban(Now(0), PEER);
+        let free_at = Now(0).after(BAN);
+        assert_eq!((dialled(&mut members, Now(1)), members.next_named()), (None, Some(free_at)));
+        assert_eq!(dialled(&mut members, free_at), Some(1));
     }
 
     #[test]
