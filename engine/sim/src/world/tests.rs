@@ -1,8 +1,8 @@
 //! The world under a stand-in that does nothing but dial, send and listen.
-#![expect(clippy::disallowed_types, reason = "what the stand-in writes down is read when it stands still")]
 
+use std::cell::{Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::Bytes;
 use swarmcast_core::ids::{ChannelId, Now, PathId};
@@ -16,7 +16,21 @@ use crate::oracle::Breach;
 
 const MS: Duration = Duration::from_millis(1);
 
-type Log = Arc<Mutex<Vec<(Now, Input)>>>;
+/// Inputs that a stand-in may get before anybody reads of them.
+const LOGGED_MAX: usize = 100_000;
+
+/// What a stand-in got.
+struct Log {
+    news: Receiver<(Now, Input)>,
+    read: RefCell<Vec<(Now, Input)>>,
+}
+
+impl Log {
+    fn look(&self) -> Ref<'_, Vec<(Now, Input)>> {
+        self.read.borrow_mut().extend(self.news.try_iter());
+        self.read.borrow()
+    }
+}
 
 /// What a probe does on each session it has dialled, and on each multicast path.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +48,7 @@ struct Plan {
 #[derive(Debug)]
 struct Probe {
     plan: Plan,
-    log: Log,
+    log: SyncSender<(Now, Input)>,
     actions: VecDeque<Action>,
     queued: BTreeMap<PathId, VecDeque<Bytes>>,
     ready: VecDeque<PathId>,
@@ -78,7 +92,7 @@ impl Process for Probe {
             }
             _ => {}
         }
-        self.log.lock().unwrap().push((now, input));
+        self.log.try_send((now, input)).expect("room");
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -126,8 +140,8 @@ impl Lab {
     }
 
     fn add(&mut self, plan: Plan) -> HostId {
-        let log = Log::default();
-        self.logs.push(log.clone());
+        let (log, news) = sync_channel(LOGGED_MAX);
+        self.logs.push(Log { news, read: RefCell::default() });
         let (actions, queued, ready) = (VecDeque::new(), BTreeMap::new(), VecDeque::new());
         let probe = Probe { plan, log, actions, queued, ready, due: None };
         let peer = PeerId(self.world.dice.key());
@@ -145,7 +159,7 @@ impl Lab {
 
     /// Returns when each input of that kind came to a host, in milliseconds.
     fn times(&self, host: HostId, is: fn(&Input) -> bool) -> Vec<u64> {
-        let log = self.logs[host.0 as usize].lock().unwrap();
+        let log = self.logs[host.0 as usize].look();
         log.iter().filter(|(_, input)| is(input)).map(|(now, _)| now.0 / 1_000).collect()
     }
 }
@@ -196,7 +210,7 @@ fn the_reliable_stream_survives_loss_and_datagrams_do_not() {
     let listener = lab.add(Plan::default());
     lab.add(Plan { dials: true, messages: 100, datagrams: 1_000, datagram_bytes: 1_000, ..Plan::default() });
     lab.world.run_until(MS * 30_000);
-    let log = lab.logs[listener.0 as usize].lock().unwrap();
+    let log = lab.logs[listener.0 as usize].look();
     let messages: Vec<u32> = log
         .iter()
         .filter_map(|(_, input)| match input {
@@ -304,7 +318,7 @@ fn what_a_stopped_process_did_not_take_in_is_its_own_loss() {
     let (_, listener) = (lab.add(SPEAKER), lab.add(LISTENER));
     lab.world.at(MS * 500, Deed::Pause(listener, MS * 2_000));
     lab.world.run_until(MS * 2_900);
-    let log = lab.logs[listener.0 as usize].lock().unwrap();
+    let log = lab.logs[listener.0 as usize].look();
     let overflow = log.iter().find_map(|(_, input)| match input {
         Input::Overflow { datagrams } => Some(*datagrams),
         _ => None,
@@ -336,7 +350,7 @@ fn a_probe_tells_a_dead_process_a_stopped_one_and_a_dead_network_apart() {
     lab.world.perform(Deed::Unplug(asker, true));
     lab.ask(asker, well);
     lab.world.run_until(MS * 4_000);
-    let log = lab.logs[asker.0 as usize].lock().unwrap();
+    let log = lab.logs[asker.0 as usize].look();
     let outcomes: Vec<_> = log
         .iter()
         .filter_map(|(now, input)| match input {
