@@ -84,13 +84,18 @@ fn what_is_lost_is_waited_for_as_long_as_the_jitter_buffer_has_grown() {
 
 #[test]
 fn where_pulls_come_too_late_parity_is_pushed_too() {
-    // Nobody is served by the publisher alone.
-    let (playout_delay, duration) = (MS * 160, S * 30);
-    let mut scenario = Scenario { playout_delay, duration, unicast_max: 0, ..Scenario::new(88, 8) };
-    scenario.world.link =
-        LinkModel { latency: MS * 30, loss: LossModel::Random(0.02), ..LinkModel::default() };
-    let report = run(scenario, []);
-    let (missing, all) = report.missing();
-    assert!(missing * 250 <= all, "{missing} of {all}");
-    assert!(report.viewers().any(|viewer| viewer.hops > 1.2), "some of it was relayed");
+    let (mut missing, mut all) = (0, 0);
+    for seed in 88..92 {
+        // Nobody is served by the publisher alone.
+        let (playout_delay, duration) = (MS * 160, S * 30);
+        let mut scenario = Scenario { playout_delay, duration, unicast_max: 0, ..Scenario::new(seed, 8) };
+        scenario.world.link =
+            LinkModel { latency: MS * 30, loss: LossModel::Random(0.02), ..LinkModel::default() };
+        let report = run(scenario, []);
+        missing += report.missing().0;
+        all += report.missing().1;
+        assert!(report.viewers().any(|viewer| viewer.hops > 1.2), "some of it was relayed");
+    }
+    // Without parity it is 3 to 4 %; single seeds have 0 to 1.5 %.
+    assert!(missing * 100 <= all, "{missing} of {all}");
 }
