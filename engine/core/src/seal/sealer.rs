@@ -14,9 +14,9 @@ use crate::group::GroupSpec;
 use crate::ids::{BlockId, Epoch, FragmentId, PeerId, StreamKey};
 use crate::parity;
 use crate::wire::{
-    BATCH_HEADERS_MAX, Beacon, BlockHeader, DATAGRAM_BYTES_MAX, DecodeError, FRAGMENT_HEAD_BYTES_MAX,
-    LEAF_BYTES, Offer, SHARD_PLAIN_BYTES, SHARDS_MAX, SIGNATURE_BYTES, TAG_BYTES, encode_catalogue,
-    encode_fragment,
+    BATCH_HEADERS_MAX, BATCH_INLINE_BYTES_MAX, Beacon, BlockHeader, DATAGRAM_BYTES_MAX, DecodeError,
+    FRAGMENT_HEAD_BYTES_MAX, LEAF_BYTES, Offer, SHARD_PLAIN_BYTES, SHARDS_MAX, SIGNATURE_BYTES, TAG_BYTES,
+    encode_catalogue, encode_fragment,
 };
 
 /// Shards from which on a block may be signed with others: their path is 0.3 % of it at most.
@@ -31,6 +31,20 @@ pub struct Unsealed<'a> {
     pub plain: &'a [u8],
     /// Parity shards, as many as the block has room for.
     pub parity: u8,
+}
+
+/// A block whose header has yet to be signed.
+struct Shards {
+    header: BlockHeader,
+    /// The only shard of a block without leaves, else nothing.
+    inline: Vec<u8>,
+    fragments: Vec<VerifiedFragment>,
+}
+
+impl Shards {
+    fn is_large(&self) -> bool {
+        usize::from(self.header.data) >= BATCH_SHARDS_MIN
+    }
 }
 
 /// The publisher's side: keys of the epoch and the stream's private key.
@@ -59,25 +73,24 @@ impl Sealer {
     /// block has room for, and signs the header. A block of one shard travels in its header's datagram and has no
     /// parity. Counts, last length and leaves of `header` are filled in here. `plain` has 1 to 62 * 1,008 bytes.
     pub fn seal(&self, header: BlockHeader, plain: &[u8], parity: u8) -> SealedBlock {
-        let (header, inline, fragments) = self.seal_shards(Unsealed { header, plain, parity });
-        SealedBlock { header: self.sign_header(header, &inline), fragments }
+        self.sign_alone(self.seal_shards(Unsealed { header, plain, parity }))
     }
 
     /// Seals blocks that go out together, as [`Sealer::seal`] does each, in their order. Neighbours of 16 data shards
-    /// and more share a signature, up to 8 of them.
+    /// and more share a signature, up to 8 of them, with short blocks of one shard beside them: sound that leaves with a picture costs nobody a
+    /// signature of its own.
     pub fn seal_all(&self, blocks: Vec<Unsealed<'_>>) -> Vec<SealedBlock> {
         let mut sealed = Vec::with_capacity(blocks.len());
         let mut batch = Vec::new();
         for block in blocks {
-            let (header, inline, fragments) = self.seal_shards(block);
-            let alone = usize::from(header.data) < BATCH_SHARDS_MIN;
+            let shards = self.seal_shards(block);
+            let alone = !shards.is_large() && !(1..=BATCH_INLINE_BYTES_MAX).contains(&shards.inline.len());
             if alone || batch.len() == usize::from(BATCH_HEADERS_MAX) {
                 self.sign_batch(std::mem::take(&mut batch), &mut sealed);
             }
+            batch.push(shards);
             if alone {
-                sealed.push(SealedBlock { header: self.sign_header(header, &inline), fragments });
-            } else {
-                batch.push((header, fragments));
+                self.sign_batch(std::mem::take(&mut batch), &mut sealed);
             }
         }
         self.sign_batch(batch, &mut sealed);
@@ -154,8 +167,7 @@ impl Sealer {
         buffer.extend_from_slice(tag.as_ref().map_or(&[0; TAG_BYTES][..], |tag| tag.as_ref()));
     }
 
-    /// Returns the header, its inline shard or nothing, and the fragments.
-    fn seal_shards(&self, block: Unsealed<'_>) -> (BlockHeader, Vec<u8>, Vec<VerifiedFragment>) {
+    fn seal_shards(&self, block: Unsealed<'_>) -> Shards {
         let Unsealed { mut header, plain, parity } = block;
         let count = plain.len().div_ceil(SHARD_PLAIN_BYTES);
         header.data = count as u8;
@@ -165,44 +177,45 @@ impl Sealer {
         if count == 1 {
             let mut shard = plain.to_vec();
             self.seal_shard(FragmentId { block: header.block, index: 0 }, &mut shard, 0);
-            return (header, shard, Vec::new());
+            return Shards { header, inline: shard, fragments: Vec::new() };
         }
         let mut fragments = Vec::with_capacity(usize::from(header.shards()));
         header.leaves.reserve_exact(usize::from(header.shards()));
         self.seal_data(header.block, plain, &mut fragments);
         leaves(fragments.iter().map(VerifiedFragment::shard), &mut header.leaves);
         self.add_parity(&mut header, &mut fragments);
-        (header, Vec::new(), fragments)
+        Shards { header, inline: Vec::new(), fragments }
     }
 
-    fn sign_header(&self, header: BlockHeader, inline: &[u8]) -> VerifiedHeader {
+    fn sign_alone(&self, shards: Shards) -> SealedBlock {
+        let Shards { header, inline, fragments } = shards;
         let most = 34 + inline.len() + header.leaves.len() * LEAF_BYTES + SIGNATURE_BYTES;
         let mut out = Vec::with_capacity(most);
-        header.encode(self.keys.tag, inline, &mut out);
+        header.encode(self.keys.tag, &inline, &mut out);
         let inline_at = out.len() - inline.len();
         let signature = self.sign_root(std::slice::from_mut(&mut out));
         out.extend_from_slice(&signature);
-        VerifiedHeader { header, datagram: out.into(), inline_at }
+        SealedBlock { header: VerifiedHeader { header, datagram: out.into(), inline_at }, fragments }
     }
 
-    /// Signs the headers of up to 8 blocks at once.
-    fn sign_batch(&self, blocks: Vec<(BlockHeader, Vec<VerifiedFragment>)>, out: &mut Vec<SealedBlock>) {
-        if blocks.is_empty() {
+    /// Signs the headers of up to 8 blocks at once; when all are short, each by itself.
+    fn sign_batch(&self, blocks: Vec<Shards>, out: &mut Vec<SealedBlock>) {
+        if blocks.len() < 2 || !blocks.iter().any(Shards::is_large) {
+            out.extend(blocks.into_iter().map(|shards| self.sign_alone(shards)));
             return;
         }
-        let covered = blocks.iter().zip(places(blocks.len())).map(|((header, _), place)| {
+        let covered = blocks.iter().zip(places(blocks.len())).map(|(shards, place)| {
             let mut out = Vec::with_capacity(DATAGRAM_BYTES_MAX);
-            header.encode_at(place, self.keys.tag, &[], &mut out);
-            out
+            shards.header.encode_at(place, self.keys.tag, &shards.inline, &mut out);
+            (out.len() - shards.inline.len(), out)
         });
-        let mut headers: Vec<Vec<u8>> = covered.collect();
-        let inline_at: Vec<usize> = headers.iter().map(Vec::len).collect();
+        let (inline_at, mut headers): (Vec<usize>, Vec<Vec<u8>>) = covered.unzip();
         let signature = self.sign_root(&mut headers);
         let signed = headers.into_iter().zip(inline_at);
-        out.extend(blocks.into_iter().zip(signed).map(|((header, fragments), (mut datagram, inline_at))| {
+        out.extend(blocks.into_iter().zip(signed).map(|(shards, (mut datagram, inline_at))| {
             datagram.extend_from_slice(&signature);
-            let header = VerifiedHeader { header, datagram: datagram.into(), inline_at };
-            SealedBlock { header, fragments }
+            let Shards { header, fragments, .. } = shards;
+            SealedBlock { header: VerifiedHeader { header, datagram: datagram.into(), inline_at }, fragments }
         }));
     }
 

@@ -5,9 +5,7 @@ use bytes::Bytes;
 use super::VerifyError;
 use crate::ids::{FragmentId, StreamTag};
 use crate::leaf::{Hashed, leaf};
-use crate::wire::{
-    BlockHeader, FRAGMENT_HEAD_BYTES_MAX, FragmentView, Leaf, SIGNATURE_BYTES, encode_fragment, peek_tag,
-};
+use crate::wire::{BlockHeader, FRAGMENT_HEAD_BYTES_MAX, FragmentView, Leaf, encode_fragment, peek_tag};
 
 /// A block as it goes out.
 #[derive(Clone, Debug)]
@@ -39,7 +37,7 @@ impl VerifiedHeader {
 
     /// Returns the shard that travels in the header's datagram.
     pub fn inline_shard(&self) -> Option<&[u8]> {
-        let end = self.datagram.len().checked_sub(SIGNATURE_BYTES)?;
+        let end = self.inline_at + usize::from(self.header.last_shard_bytes);
         if self.header.is_inline() { self.datagram.get(self.inline_at..end) } else { None }
     }
 

@@ -22,6 +22,11 @@ const PLACE_BYTES_MAX: usize = 1 + 3 * LEAF_BYTES;
 pub(super) const HEADER_BYTES_MAX: usize =
     HEAD_BYTES_MAX + SHARDS_MAX * LEAF_BYTES + PLACE_BYTES_MAX + SIGNATURE_BYTES;
 const _: () = assert!(HEAD_BYTES_MAX + SHARD_BYTES + SIGNATURE_BYTES <= super::DATAGRAM_BYTES_MAX);
+/// Largest inline shard in a batch: two units of sound, beside the picture that they leave with.
+pub const BATCH_INLINE_BYTES_MAX: usize = 960;
+const _: () = assert!(
+    HEAD_BYTES_MAX + BATCH_INLINE_BYTES_MAX + PLACE_BYTES_MAX + SIGNATURE_BYTES <= super::DATAGRAM_BYTES_MAX
+);
 
 /// Close and media times travel in units of 100 us: four bytes hold the first 29 hours.
 const TICK_MICROS: i64 = 100;
@@ -119,8 +124,7 @@ impl BlockHeader {
         self.encode_at(Place::ALONE, tag, inline, out);
     }
 
-    /// As [`BlockHeader::encode`], for a header that is signed at its place in a batch; those that carry their only
-    /// shard are alone.
+    /// As [`BlockHeader::encode`], for a header that is signed at its place in a batch.
     pub fn encode_at(&self, place: Place, tag: StreamTag, inline: &[u8], out: &mut Vec<u8>) {
         out.push(if place.is_alone() { kind::HEADER } else { kind::BATCH_HEADER });
         out.extend_from_slice(&tag.0);
@@ -160,9 +164,6 @@ impl BlockHeader {
         let block = BlockId(reader.varint()?);
         let flags = reader.u8()?;
         let inline = flags & FLAG_INLINE != 0;
-        if inline && !place.is_alone() {
-            return Err(DecodeError::Range("inline shard"));
-        }
         let (data, parity, last) = if inline { (1, 0, 0) } else { read_counts(&mut reader)? };
         let closed_ticks = i64::try_from(reader.varint()?).map_err(|_| DecodeError::Range("close time"))?;
         let closed = from_ticks(closed_ticks, "close time")?;
@@ -183,6 +184,9 @@ impl BlockHeader {
         };
         if inline {
             header.last_shard_bytes = check_shard_bytes(reader.remaining())?;
+            if !place.is_alone() && reader.remaining() > BATCH_INLINE_BYTES_MAX {
+                return Err(DecodeError::Range("inline shard"));
+            }
         } else {
             header.leaves.reserve_exact(usize::from(header.shards()));
             for _ in 0..header.shards() {

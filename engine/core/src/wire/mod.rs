@@ -21,7 +21,7 @@ pub use datagram::{
     Datagram, FragmentView, HAVE_BLOCKS_MAX, HaveMap, PARTIALS_MAX, WANTS_MAX, Want, encode_fragment,
     peek_tag,
 };
-pub use header::{BlockHeader, HeaderProof, LEAF_BYTES, Leaf};
+pub use header::{BATCH_INLINE_BYTES_MAX, BlockHeader, HeaderProof, LEAF_BYTES, Leaf};
 pub use offer::{Offer, decode_catalogue, encode_catalogue};
 pub(crate) use place::Sibling;
 pub use place::{BATCH_HEADERS_MAX, Place};

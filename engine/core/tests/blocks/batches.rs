@@ -1,9 +1,11 @@
 //! Headers that share a signature: each proves itself, none proves another.
 
 use bytes::Bytes;
-use swarmcast_core::ids::BlockId;
+use swarmcast_core::ids::{BlockId, FragmentId};
 use swarmcast_core::seal::{SealedBlock, Sealer, SignedRoots, Unsealed, VerifyError};
-use swarmcast_core::wire::{BlockHeader, DATAGRAM_BYTES_MAX, Place, SHARD_PLAIN_BYTES};
+use swarmcast_core::wire::{
+    BATCH_INLINE_BYTES_MAX, BlockHeader, DATAGRAM_BYTES_MAX, Place, SHARD_PLAIN_BYTES,
+};
 
 use crate::forge::Forge;
 use crate::material::{EPOCH, SEED, blank_header, group, sealer};
@@ -65,6 +67,39 @@ fn only_neighbours_of_many_shards_share_and_eight_at_most() {
     let counts =
         datagrams(&seal(&sealer, &[20; 17])).iter().map(|header| place(header).count()).collect::<Vec<_>>();
     assert_eq!(counts, [[8; 8].as_slice(), &[8; 8], &[1]].concat());
+}
+
+#[test]
+fn a_short_block_shares_the_signature_of_a_large_one_beside_it_and_carries_its_shard() {
+    let sealer = sealer();
+    let most = BATCH_INLINE_BYTES_MAX - 16;
+    for (bytes, shared) in [
+        (vec![300, 40_000], 2),
+        (vec![40_000, most], 2),
+        (vec![300, 40_000, 40_000, 300], 4),
+        (vec![40_000, most + 1], 1),
+        (vec![300, 300], 1),
+    ] {
+        let plain: Vec<Vec<u8>> = (1..).zip(&bytes).map(|(fill, bytes)| vec![fill; *bytes]).collect();
+        let unsealed = (0..).zip(&plain).map(|(block, plain)| Unsealed {
+            header: blank_header(block),
+            plain,
+            parity: 0,
+        });
+        let blocks = sealer.seal_all(unsealed.collect());
+        for (header, plain) in datagrams(&blocks).into_iter().zip(&plain) {
+            assert_eq!(place(&header).count(), shared, "{bytes:?}");
+            assert!(header.len() <= DATAGRAM_BYTES_MAX);
+            let verified = sealer.keys().verify_header(header).expect("it was signed");
+            let mut opened = Vec::new();
+            let id = FragmentId { block: verified.header().block, index: 0 };
+            if let Some(shard) = verified.inline_shard() {
+                sealer.keys().open(id, shard, &mut opened).expect("it was sealed");
+                assert_eq!(&opened, plain);
+            }
+            assert_eq!(verified.inline_shard().is_some(), plain.len() < SHARD_PLAIN_BYTES);
+        }
+    }
 }
 
 #[test]

@@ -73,7 +73,12 @@ fn headers() {
     for byte in [0x10, 0x22, 0x2f, 0x90, 0x98, 0x00, 0xff] {
         assert_eq!(place(byte, 0, 3), range("place"));
     }
-    assert_eq!(place(0x21, 0x80, 1), range("inline shard"));
+    let inline = |bytes: usize| {
+        let mut out = headed(0x1a, &[0x21, 9, 0x80, 0, 0]);
+        out.resize(out.len() + bytes + 16 + 64, 0);
+        BlockHeader::decode(&out).map(|(header, ..)| usize::from(header.last_shard_bytes))
+    };
+    assert_eq!((inline(17), inline(960), inline(961)), (Ok(17), Ok(960), range("inline shard")));
     assert_eq!(BlockHeader::decode(&[0x11; 63]), Err(DecodeError::Truncated));
     assert_eq!(BlockHeader::decode(&headed(0x12, &[0; 80])), Err(DecodeError::UnknownKind(0x12)));
 }

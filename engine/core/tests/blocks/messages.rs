@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use swarmcast_core::catalogue::AccessUnit;
 use swarmcast_core::ids::{BlockId, FragmentId, PeerId, StreamTag};
 use swarmcast_core::wire::{
-    Beacon, BlockHeader, Control, DATAGRAM_BYTES_MAX, Datagram, DecodeError, HaveMap, HeaderProof, Place,
-    Reader, RecordReader, RecordWriter, Report, SHARD_BYTES, VARINT_MAX, ZIGZAG_MAX, decode_catalogue,
-    encode_catalogue, encode_fragment, peek_tag, put_varint, put_zigzag,
+    BATCH_INLINE_BYTES_MAX, Beacon, BlockHeader, Control, DATAGRAM_BYTES_MAX, Datagram, DecodeError, HaveMap,
+    HeaderProof, Place, Reader, RecordReader, RecordWriter, Report, SHARD_BYTES, VARINT_MAX, ZIGZAG_MAX,
+    decode_catalogue, encode_catalogue, encode_fragment, peek_tag, put_varint, put_zigzag,
 };
 
 use crate::forge::Forge;
@@ -82,7 +82,8 @@ proptest! {
     ) {
         let inline = if header.is_inline() { vec![5; usize::from(header.last_shard_bytes)] } else { Vec::new() };
         let mut out = Vec::new();
-        let place = Place::new(index, count).filter(|_| !header.is_inline()).unwrap_or(Place::ALONE);
+        let fits = inline.len() <= BATCH_INLINE_BYTES_MAX;
+        let place = Place::new(index, count).filter(|_| fits).unwrap_or(Place::ALONE);
         header.encode_at(place, tag, &inline, &mut out);
         let covered = out.len();
         let datagram = Forge::new(&group("lobby"), &SEED, EPOCH).finish_header(out, 7);
