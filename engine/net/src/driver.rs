@@ -11,7 +11,7 @@ use swarmcast_core::ids::{GroupId, Now, PathId, PeerId, StreamHandle, WallClock}
 use swarmcast_core::node::{Action, Batch, Command, Event, Input, Node, Sighting};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::clock::{self, CoreTimer};
 use crate::discovery::{Announcer, Browser, LanChange};
@@ -20,15 +20,10 @@ use crate::hello;
 use crate::multicast::{Multicast, MulticastEvent};
 use crate::peers::NamedPeers;
 use crate::probe::Probes;
+use crate::sampling::Sampling;
 use crate::sessions::{PathIds, SessionEvent, Sessions};
 use crate::streams::Streams;
 use crate::transport::TransportCounters;
-
-/// Time between two samples of a path that sends.
-const SAMPLE_EVERY: Duration = Duration::from_millis(50);
-
-/// How many times as long a path that rests waits for its sample: a quarter of a second.
-const REST_SAMPLES: u32 = 5;
 
 /// Lateness of the sampling timer from which the core is told that this node stood still.
 const STALLED_FROM: Duration = Duration::from_millis(200);
@@ -102,8 +97,7 @@ pub struct Driver {
     /// Paths that the core may have something for, and that had no free bytes.
     blocked: BTreeSet<PathId>,
     batch: Batch,
-    /// The timer, and how many samples were taken since those of all paths.
-    sampling: (Interval, u32),
+    sampling: Sampling,
     /// The wall clock as the core was told of it, and when.
     wall: (Now, WallClock),
     timer: CoreTimer,
@@ -125,8 +119,6 @@ impl Driver {
         let mut aside: SelectAll<_> = browser.into_iter().map(listen).collect();
         aside.push(serve(hello, own));
         let path_ids = PathIds::default();
-        let mut sampling = interval(SAMPLE_EVERY);
-        sampling.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             group: node.config().group.id(),
             sessions: Sessions::new(endpoint.clone(), path_ids.clone()),
@@ -145,7 +137,7 @@ impl Driver {
             streams: Streams::default(),
             blocked: BTreeSet::new(),
             batch: Batch::default(),
-            sampling: (sampling, 0),
+            sampling: Sampling::new(),
             wall: (Now(0), WallClock(0)),
             timer: CoreTimer::new(),
             closing: None,
@@ -177,7 +169,7 @@ impl Driver {
         // what is rare goes before datagrams, so that a flood of them starves nothing.
         tokio::select! {
             biased;
-            due = self.sampling.0.tick() => Wake::Sample(clock::lateness(due)),
+            late = self.sampling.next() => Wake::Sample(late),
             () = self.timer.wait(due) => Wake::Due,
             () = self.filled.notified() => Wake::Filled,
             request = self.requests.recv(), if more_requests => Wake::Request(request),
@@ -210,8 +202,7 @@ impl Driver {
             self.feed(Input::Stalled(late));
         }
         self.check_wall_clock();
-        let all = self.sampling.1 == 0;
-        self.sampling.1 = (self.sampling.1 + 1) % REST_SAMPLES;
+        let all = self.sampling.plan(self.sessions.has_sent());
         let samples = self.sessions.sample(all);
         let rtt_of = |path| samples.iter().find(|(sampled, _)| *sampled == path).map(|(_, s)| s.rtt);
         self.neighbours.send_if_modified(|neighbours| {

@@ -36,6 +36,7 @@ mod peers;
 mod playout;
 mod probe;
 mod publish;
+mod sampling;
 mod session;
 mod sessions;
 mod streams;

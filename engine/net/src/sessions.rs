@@ -146,6 +146,11 @@ impl Sessions {
         due.map(|(path, session)| (*path, session.sample())).collect()
     }
 
+    /// Returns whether any session sent since it was sampled last.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.open.values().any(Session::has_sent)
+    }
+
     /// Returns what all sessions ever sent and received.
     pub(crate) fn transport(&self) -> TransportCounters {
         let mut all = self.closed;
