@@ -21,6 +21,11 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::EXIT_CODES;
 
+/// Packets come and go in buffers of up to 64 KiB, for which the system's allocator takes longer, and which it hands
+/// back to the kernel and faults in anew. Without huge pages: to clear one takes longer than a picture does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EXAMPLES: &str = "\
 Examples:
   On one host, publish a file over and over:
