@@ -77,8 +77,8 @@ impl Sealer {
     }
 
     /// Seals blocks that go out together, as [`Sealer::seal`] does each, in their order. Neighbours of 16 data shards
-    /// and more share a signature, up to 8 of them, with short blocks of one shard beside them: sound that leaves with a picture costs nobody a
-    /// signature of its own.
+    /// and more share a signature, up to 8 of them, with short blocks of one shard beside them: sound that leaves with
+    /// a picture costs nobody a signature of its own.
     pub fn seal_all(&self, blocks: Vec<Unsealed<'_>>) -> Vec<SealedBlock> {
         let mut sealed = Vec::with_capacity(blocks.len());
         let mut batch = Vec::new();
