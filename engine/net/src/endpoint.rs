@@ -36,9 +36,9 @@ pub(crate) const SEND_CREDIT_BYTES: usize = 256 << 10;
 /// much again is left free for datagrams of any size.
 pub(crate) const SEND_BUFFER_BYTES: usize = 2 * SEND_CREDIT_BYTES;
 
-/// Packets that are acknowledged together, or after 25 ms: two blocks, so that one that was pushed is acknowledged once.
-/// QUIC acknowledges every second packet, which at 8 Mbit/s is 3 % of the traffic and more of the processor's time;
-/// nothing here waits for an acknowledgement.
+/// Packets that are acknowledged together, or after 25 ms: two blocks, so that one that was pushed is acknowledged
+/// once. QUIC acknowledges every second packet, which at 8 Mbit/s is 3 % of the traffic and more of the processor's
+/// time; nothing here waits for an acknowledgement.
 const ACK_EVERY: u32 = 128;
 
 /// Packets by which others may overtake one, and round trips that it may take, before it counts as lost. A picture
