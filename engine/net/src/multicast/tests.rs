@@ -434,11 +434,17 @@ async fn interfaces_come_and_go_and_are_told() {
     let Some(host) = Namespace::new() else { return };
     // The interfaces are looked at from within.
     let _inside = host.enter();
+    // The kernel finds a carrier up to a second after both ends are up.
     host.run(
         "ip link add d0 type veth peer name other0
          ip address add 10.9.0.1/24 dev d0
          ip link set other0 up
-         ip link set d0 up",
+         ip link set d0 up
+         tries=0
+         until ip link show d0 | grep -q 'state UP'; do
+             tries=$((tries + 1)) && [ $tries -lt 500 ]
+             sleep 0.01
+         done",
     );
     let mut node = multicast("");
     let next = async |node: &mut Multicast| match timeout(WAIT_MAX, node.next()).await.expect("in time") {
