@@ -159,9 +159,8 @@ fn answers_to_a_crowd_that_joins_go_to_who_asked() {
     let scenario = Scenario { duration: S * 6, join_spread: S * 5, ..Scenario::new(42, 60) };
     let report = run(&scenario);
     let stats = report.viewers().map(|host| (host.stats.control_bytes_from_peers, host.present));
-    let (bytes, present) = stats.fold((0, 0.0), |(bytes, present), (more, longer)| {
-        (bytes + more, present + longer.as_secs_f64())
-    });
+    let (bytes, present) = stats
+        .fold((0, 0.0), |(bytes, present), (more, longer)| (bytes + more, present + longer.as_secs_f64()));
     // 5 kB; 21 to 24 kB when each answer went to everybody, with a have-map to who had passed the question on.
     assert!(bytes as f64 / present < 10_000.0, "{:.0} B a second to each viewer", bytes as f64 / present);
 }
