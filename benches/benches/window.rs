@@ -73,14 +73,14 @@ fn have_map(criterion: &mut Criterion) {
         }
     }
     let mut map = HaveMap::default();
-    window.describe(&mut map);
+    window.describe(&mut map, BlockId(0));
     let tag = sealer.keys().tag();
     let datagram = Datagram::encode_have(tag, &map);
     group.throughput(Throughput::Bytes(datagram.len() as u64));
     group.bench_function("describe_400_blocks", |bencher| {
         bencher.iter(|| {
             let mut map = HaveMap::default();
-            window.describe(&mut map);
+            window.describe(&mut map, BlockId(0));
             map
         });
     });

@@ -27,6 +27,10 @@ pub(crate) struct NetworkArgs {
     /// UDP port to listen on [default: one that is free]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
+    /// Most bits per second to send to peers, such as 800k or 5M: what your line carries upwards, or less. Nobody is
+    /// promised more than that, so that what is promised comes in time [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) upload_max: Option<u64>,
 }
 
 /// The file that holds a keyed group's secret.
@@ -68,6 +72,7 @@ impl NetworkArgs {
             peers: self.peers.clone(),
             interfaces: self.interfaces.clone(),
             port: self.port,
+            upload_max: self.upload_max.map(|bits| bits / 8),
             ..SwarmConfig::new(group)
         }
     }

@@ -144,7 +144,7 @@ fn check(window: &Window, model: &Model) {
         }
     }
     let mut map = HaveMap::default();
-    window.describe(&mut map);
+    window.describe(&mut map, BlockId(0));
     assert_eq!(map, model.have_map());
     let bytes = Datagram::encode_have(StreamTag([1; 4]), &map);
     assert_eq!(Datagram::decode(&bytes), Ok(Datagram::Have(map)));

@@ -140,6 +140,7 @@ pub(super) struct Line {
     pub(super) latency_ms: Option<Span>,
     pub(super) neighbours_max: Option<u32>,
     pub(super) nat: Option<bool>,
+    pub(super) up_told: Option<bool>,
 }
 
 /// A share of the viewers whose line is another one.

@@ -244,6 +244,7 @@ fn with_line(base: &HostConfig, key: &str, line: &Line) -> Result<HostConfig, Re
         config.neighbours_max = Some(most as usize);
     }
     config.behind_nat = line.nat.unwrap_or(config.behind_nat);
+    config.up_told = line.up_told.unwrap_or(config.up_told);
     Ok(config)
 }
 

@@ -8,7 +8,7 @@ use crate::few::Few;
 use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag, Stripe};
 use crate::node::PathSample;
 use crate::playout::CATCH_UP_GRACE;
-use crate::schedule::{Lead, Outbox, Pace, comes_too_late};
+use crate::schedule::{Distance, Lead, Outbox, Pace, comes_too_late};
 use crate::window::WINDOW_BLOCKS_MAX;
 use crate::wire::{DATAGRAM_BYTES_MAX, HaveMap, StripeMask, WANTS_MAX, Want};
 
@@ -30,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) pace: Pace,
     /// When the pace lets the next datagram go, while some wait for it.
     pub(crate) paced_until: Option<Now>,
+    /// Whether it was asked for media since the last input, and had none to send.
+    pub(crate) had_turn: bool,
     pub(crate) strikes: u32,
     pub(crate) streams: Few<StreamTag, Remote>,
 }
@@ -53,9 +55,15 @@ impl Session {
             outbox: Outbox::default(),
             pace: Pace::new(now),
             paced_until: None,
+            had_turn: false,
             strikes: 0,
             streams: Few::default(),
         }
+    }
+
+    /// Returns whether all of some stream is pushed to it as the publisher's guest.
+    pub(crate) fn is_guest(&self) -> bool {
+        self.streams.values().any(|remote| remote.unicast)
     }
 
     /// Returns the smoothed round-trip time, 1 ms before the first sample.
@@ -82,6 +90,10 @@ pub(crate) struct Remote {
     /// Until when it draws level with the stream, and waits longer.
     joining_until: Now,
     pub(crate) depths: [u8; STRIPES as usize],
+    /// The publisher's round of which that was last confirmed, by stripe.
+    pub(crate) rounds: [u64; STRIPES as usize],
+    /// Stripes that it could push beside those that it does.
+    pub(crate) room: u8,
     pub(crate) leads: [Lead; STRIPES as usize],
     /// When its newest have-map came.
     heard: Now,
@@ -115,6 +127,8 @@ impl Remote {
             patience: Duration::from_secs(2),
             joining_until: now,
             depths: [HaveMap::NO_DEPTH; STRIPES as usize],
+            rounds: [0; STRIPES as usize],
+            room: u8::MAX,
             leads: [Lead::default(); STRIPES as usize],
             heard: now,
             beacon_ms: 0,
@@ -133,7 +147,7 @@ impl Remote {
     /// Returns what stays of it when this node leaves the stream: whether and how far from the publisher the neighbour
     /// carries it.
     pub(crate) fn renewed(&self, now: Now) -> Self {
-        Self { offers: self.offers, depths: self.depths, ..Self::new(now) }
+        Self { offers: self.offers, depths: self.depths, rounds: self.rounds, ..Self::new(now) }
     }
 
     /// Takes the playout delay of a subscriber, 50 ms to 60 s, and whether it has yet to draw level. One that has the
@@ -156,10 +170,14 @@ impl Remote {
         comes_too_late(self.patience, Duration::ZERO, rtt)
     }
 
-    /// Takes a have-map. Nothing behind `newest_max`, the newest that a beacon vouches for and 2 s more, is believed.
-    pub(crate) fn handle_have(&mut self, now: Now, map: &HaveMap, newest_max: BlockId) {
+    /// Takes a have-map. Nothing behind `newest_max` and `round_max`, what a beacon vouches for
+    /// and 2 s more, is believed.
+    pub(crate) fn handle_have(&mut self, now: Now, map: &HaveMap, (newest_max, round_max): (BlockId, u64)) {
         self.heard = now;
         self.depths = map.depths;
+        self.room = map.room;
+        let round = (map.beacon_ms / HaveMap::ROUND_MS).min(round_max);
+        self.rounds = map.ages.map(|age| round.saturating_sub(u64::from(age)));
         self.beacon_ms = self.beacon_ms.max(map.beacon_ms);
         self.oldest = map.oldest;
         self.base = self.base.max(map.base.min(newest_max.next()));
@@ -173,6 +191,16 @@ impl Remote {
         }
         let base = self.base;
         self.words.retain(|block, _| *block >= base);
+    }
+
+    /// Returns when its newest have-map came.
+    pub(crate) fn heard(&self) -> Now {
+        self.heard
+    }
+
+    /// Returns how far from the publisher it is, by stripe.
+    pub(crate) fn distances(&self) -> [Distance; STRIPES as usize] {
+        std::array::from_fn(|at| Distance { round: self.rounds[at], depth: self.depths[at] })
     }
 
     /// Takes note that another neighbour pushed a block's header only now, if this one told that it had it.
@@ -326,7 +354,7 @@ mod tests {
     fn who_told_of_a_block_before_it_was_pushed_elsewhere_is_ahead() {
         let mut remote = Remote { offers: true, ..Remote::new(Now(0)) };
         let map = HaveMap { base: BlockId(8), ..HaveMap::default() };
-        remote.handle_have(Now(1_000), &map, BlockId(9));
+        remote.handle_have(Now(1_000), &map, (BlockId(9), 0));
         remote.handle_push_elsewhere(Now(31_000), BlockId(9), STRIPE);
         assert_eq!(remote.leads[3], Lead::default(), "it did not tell of that one");
         remote.handle_push_elsewhere(Now(31_000), BlockId(7), STRIPE);

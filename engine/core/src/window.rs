@@ -336,11 +336,16 @@ impl Window {
             .map(|(at, slot)| (BlockId(self.first.0 + at as u64), slot))
     }
 
-    /// Fills in the have-map's description of this window.
-    pub fn describe(&self, map: &mut HaveMap) {
-        map.oldest = self.first;
-        map.base = self.base();
-        let behind = self.slots.iter().skip(self.complete).take(HAVE_BLOCKS_MAX).enumerate();
+    /// Fills in the have-map's description of this window. Where something is missing before `wanted`, which is not
+    /// looked for any longer, only what lies behind is told of: else each hole would be told until it leaves.
+    pub fn describe(&self, map: &mut HaveMap, wanted: BlockId) {
+        let gone = wanted.min(self.end()).0.saturating_sub(self.first.0) as usize;
+        let oldest = if self.complete < gone { gone } else { 0 };
+        let rest = self.slots.iter().skip(oldest.max(self.complete));
+        let complete = oldest.max(self.complete) + rest.take_while(|slot| slot.is_complete()).count();
+        map.oldest = BlockId(self.first.0 + oldest as u64);
+        map.base = BlockId(self.first.0 + complete as u64);
+        let behind = self.slots.iter().skip(complete).take(HAVE_BLOCKS_MAX).enumerate();
         for (offset, slot) in behind {
             if slot.is_complete() {
                 map.complete.resize(offset / 8 + 1, 0);

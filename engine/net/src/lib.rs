@@ -86,12 +86,15 @@ pub struct NetConfig {
     pub peers: Vec<PeerAddress>,
     /// Whether it announces itself on the LAN and looks for others there (default yes).
     pub discovery: bool,
+    /// Most bytes a second that it sends to peers, with all headers (default `None`: no limit).
+    pub upload_max: Option<u64>,
 }
 
 impl NetConfig {
-    /// Returns the defaults: all interfaces, any port, no named peers, discovery.
+    /// Returns the defaults: all interfaces, any port, no named peers, discovery, no limit.
     pub fn new(group: GroupSpec) -> Self {
-        Self { group, interfaces: Vec::new(), port: None, peers: Vec::new(), discovery: true }
+        let (interfaces, peers) = (Vec::new(), Vec::new());
+        Self { group, interfaces, port: None, peers, discovery: true, upload_max: None }
     }
 }
 
@@ -109,7 +112,7 @@ async fn bind_with(
     config: NetConfig,
     limit: impl FnOnce(NodeConfig) -> NodeConfig,
 ) -> Result<(Handle, Driver), BindError> {
-    let NetConfig { group, interfaces, port, peers, discovery } = config;
+    let NetConfig { group, interfaces, port, peers, discovery, upload_max } = config;
     let sockets = Sockets::open(port, &interfaces).await?;
     let (peer, port) = (sockets.peer(), sockets.port);
     let (announcer, browser) = if discovery {
@@ -136,7 +139,7 @@ async fn bind_with(
     // A fresh secret key is 32 bytes of the system's randomness.
     let seed = SecretKey::generate().to_bytes();
     let driver = Driver::new(driver::Parts {
-        node: Node::new(now(), limit(NodeConfig::new(peer, group, seed))),
+        node: Node::new(now(), limit(NodeConfig { upload_max, ..NodeConfig::new(peer, group, seed) })),
         endpoint: sockets.quic,
         hello: sockets.hello,
         interfaces,

@@ -210,6 +210,29 @@ fn more_viewers_than_sessions_are_all_served() {
 }
 
 #[test]
+fn who_is_told_what_the_line_carries_promises_no_more_and_all_are_in_time() {
+    // 30 viewers of 500 kbit/s who know the publisher alone, 5 Mbit/s up, 10 to 150 ms apart: without the word uplinks
+    // are promised twice over, and 40 to 90 % are in time.
+    let host = HostConfig {
+        up: RateModel::limited(5_000_000),
+        up_told: true,
+        latency: (MS * 5, MS * 75),
+        discovery: false,
+        peers: vec![PUBLISHER],
+        ..HostConfig::default()
+    };
+    let publisher = Some(HostConfig { peers: Vec::new(), ..host.clone() });
+    for seed in [1, 2] {
+        let (host, publisher) = (host.clone(), publisher.clone());
+        let workload = Workload { audio: None, ..Workload::television(628_000) };
+        let scenario = Scenario { host, publisher, workload, duration: S * 16, ..Scenario::new(seed, 30) };
+        let report = run(&scenario);
+        assert!(report.total_continuity().share() > 0.98, "{report}");
+        assert!(report.duplicate_share() < 0.05, "{report}");
+    }
+}
+
+#[test]
 fn who_knows_a_full_publisher_alone_is_introduced_to_others_and_served() {
     let lonely = HostConfig { discovery: false, peers: vec![PUBLISHER], ..HostConfig::default() };
     let publisher = HostConfig { peers: Vec::new(), ..lonely.clone() };

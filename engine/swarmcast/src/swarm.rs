@@ -26,12 +26,16 @@ pub struct SwarmConfig {
     pub peers: Vec<PeerAddress>,
     /// Whether it announces itself on the LAN and looks for others there; it does by default.
     pub discovery: bool,
+    /// Most bytes a second that it sends to peers, with all headers; by default there is no limit. What goes by IP
+    /// multicast is not counted. What a node promises to others is bounded by this: they turn to those who have room.
+    pub upload_max: Option<u64>,
 }
 
 impl SwarmConfig {
-    /// Joins `group` on all interfaces, with discovery, on a free port.
+    /// Joins `group` on all interfaces, with discovery, on a free port, and sends as much as is of use.
     pub fn new(group: Group) -> Self {
-        Self { group, interfaces: Vec::new(), port: None, peers: Vec::new(), discovery: true }
+        let (interfaces, peers) = (Vec::new(), Vec::new());
+        Self { group, interfaces, port: None, peers, discovery: true, upload_max: None }
     }
 }
 
@@ -55,9 +59,15 @@ impl Swarm {
     /// # Errors
     /// [`BindError::PortInUse`], [`BindError::UnknownInterface`], and what else the system refuses.
     pub async fn bind(config: SwarmConfig) -> Result<(Self, Driver), BindError> {
-        let SwarmConfig { group, interfaces, port, peers, discovery } = config;
-        let net =
-            NetConfig { interfaces, port, peers, discovery, ..NetConfig::new(group.clone().into_spec()) };
+        let SwarmConfig { group, interfaces, port, peers, discovery, upload_max } = config;
+        let net = NetConfig {
+            interfaces,
+            port,
+            peers,
+            discovery,
+            upload_max,
+            ..NetConfig::new(group.clone().into_spec())
+        };
         let (node, driver) = swarmcast_net::bind(net).await?;
         Ok((Self { node, group, closes: Arc::default() }, driver))
     }

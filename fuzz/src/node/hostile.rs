@@ -90,6 +90,8 @@ impl World {
             _ => {
                 let map = HaveMap {
                     depths: [feed.u8() & 15; 8],
+                    ages: [feed.u8() & 15; 8],
+                    room: feed.u8(),
                     beacon_ms: feed.number(),
                     oldest: BlockId(feed.number()),
                     base: BlockId(feed.number()),

@@ -15,6 +15,9 @@ pub(super) const NOTICE: Duration = Duration::from_millis(200);
 const LEAVING_MAX: Duration = Duration::from_secs(4);
 /// Pushes of one stripe by who relays it, over what they are on average.
 const BRANCHING: usize = 4;
+/// Pushes of one stripe at most where uploads are limited: a picture of a random-access point goes to so many before
+/// the next is due.
+const LIMITED_BRANCHES: usize = 4;
 
 impl Node {
     /// Gives a neighbour a push of a stripe, if need be at the cost of one that has more than its share.
@@ -30,10 +33,11 @@ impl Node {
         // Who has a supplier up to there can find another one.
         let urgent = self.streams.get(&tag).is_some_and(|stream| from <= stream.window.end());
         let own = share(&path);
-        let room = taken.len() < self.stripe_places(tag) && self.pushes(tag) < self.pushes_max();
+        let room = taken.len() < self.stripe_places(tag) && self.room(tag) > 0;
         if !taken.contains(&path) && !room {
             let Some(richest) = taken.iter().copied().max_by_key(share) else { return false };
-            if !urgent || share(&richest) < own + FAIRNESS {
+            // Where uploads are limited all places are taken: each that changes hands is sought anew by somebody.
+            if !urgent || self.uplink.rate().is_some() || share(&richest) < own + FAIRNESS {
                 return false;
             }
             self.end_pushing(richest, tag, StripeMask::default().with(stripe));
@@ -46,13 +50,21 @@ impl Node {
     /// Returns how many pushes of one stripe there may be. Who relays branches widely in the few stripes that he has
     /// from near the publisher, and is a leaf in the others: that keeps the trees flat at the same upload.
     fn stripe_places(&self, tag: StreamTag) -> usize {
+        if self.uplink.rate().is_some() {
+            return LIMITED_BRANCHES;
+        }
         let publishes = self.streams.get(&tag).is_some_and(|stream| stream.source.is_some());
         self.config.pushes_per_stripe_max * if publishes { 1 } else { BRANCHING }
     }
 
-    /// Returns how many pushes of all stripes there may be.
-    fn pushes_max(&self) -> usize {
-        self.config.pushes_per_stripe_max * usize::from(STRIPES)
+    /// Returns how many stripes may be pushed beside those that are: by the mesh's share, or by what the uplink bears,
+    /// which who limits it allows.
+    pub(super) fn room(&self, tag: StreamTag) -> usize {
+        let share = self.config.pushes_per_stripe_max * usize::from(STRIPES);
+        let (promised, _) = self.promises(tag);
+        let borne =
+            self.pushes_borne(tag, promised).map(|borne| borne.min(LIMITED_BRANCHES * usize::from(STRIPES)));
+        borne.unwrap_or(share).saturating_sub(self.pushes(tag))
     }
 
     /// Counts the pushes of all stripes.
@@ -62,7 +74,7 @@ impl Node {
     }
 
     /// Pushes a stripe to a neighbour only until it can have found another supplier, and tells it.
-    fn end_pushing(&mut self, path: PathId, tag: StreamTag, stripes: StripeMask) {
+    pub(super) fn end_pushing(&mut self, path: PathId, tag: StreamTag, stripes: StripeMask) {
         let (Some(stream), Some(session)) = (self.streams.get(&tag), self.sessions.get_mut(&path)) else {
             return;
         };

@@ -5,14 +5,19 @@ use std::time::Duration;
 use rand_chacha::rand_core::Rng;
 
 use super::admission::NOTICE;
+use super::uplink::PROMISED_WITH_GUEST;
 use super::{Action, Node};
 use crate::health::PathCause;
-use crate::ids::{BlockId, Now, PathId, StreamTag};
+use crate::ids::{BlockId, Now, PathId, STRIPES, StreamTag, Stripe};
 use crate::session::Session;
 use crate::wire::{Control, StripeMask, SubscribeFrom};
 
 /// Shortest and longest time after which a viewer that was refused unicast is to ask again, in ms.
 const RETRY_MS: (u32, u32) = (1000, 3000);
+
+/// Time between two guests that are taken on, or let go, where uploads are limited: what one of them takes is seen by
+/// then.
+pub(super) const GUEST_PERIOD: Duration = Duration::from_millis(500);
 
 impl Node {
     /// Suspends the suppliers' pushes, and the publisher's beacons to this node alone: the stream comes by multicast.
@@ -75,9 +80,14 @@ impl Node {
         let served = |session: &&Session| {
             session.path != path && session.streams.get(&tag).is_some_and(|remote| remote.unicast)
         };
-        if self.sessions.values().filter(served).count() >= places {
+        let own = usize::from(self.remote_mut(path, tag).map_or(0, |remote| remote.consumes.len() as u8));
+        let all = self.pushes_of_all(tag) - own + usize::from(STRIPES);
+        let borne = self.pushes_borne(tag, PROMISED_WITH_GUEST).is_none_or(|borne| all <= borne);
+        let borne = borne && (self.uplink.rate().is_none() || self.guest_at <= now);
+        if !borne || self.sessions.values().filter(served).count() >= places {
             return self.send_busy(path, tag);
         }
+        self.guest_at = now.after(GUEST_PERIOD);
         let Some(remote) = self.remote_mut(path, tag) else { return };
         remote.handle_subscriber(now, patience_ms, false);
         remote.unicast = true;
@@ -112,7 +122,7 @@ impl Node {
             return;
         }
         stream.unicast.path = Some(path);
-        stream.unicast.leaving = stream.supply.replace_all(now, path);
+        stream.supply.begin_guest(now, path);
         if !stream.started {
             stream.catch_up = None;
         }
@@ -126,14 +136,8 @@ impl Node {
         let Some(path) = stream.unicast.path.take() else { return };
         let rtt = self.sessions.get(&path).map_or(Duration::ZERO, Session::rtt);
         let from = stream.edge().after(rtt * 2 + NOTICE);
-        let former = std::mem::take(&mut stream.unicast.leaving);
-        if former.is_empty() {
-            stream.supply.end(path, from);
-        } else {
-            // It never pushed, so nobody was left.
-            stream.supply.drop_path(now, path);
-            former.into_iter().for_each(|(path, stripes)| stream.supply.restore(now, path, stripes));
-        }
+        stream.supply.cancel_guest();
+        stream.supply.end(path, from);
         self.send_control(path, &Control::Unsubscribe { tag, stripes: StripeMask::ALL, from });
         self.find_suppliers(now, tag);
     }
@@ -146,9 +150,8 @@ impl Node {
         };
         stream.unicast.path = None;
         stream.unicast.wanted = false;
-        stream.supply.drop_path(now, path);
-        for (path, stripes) in std::mem::take(&mut stream.unicast.leaving) {
-            stream.supply.restore(now, path, stripes);
+        if !stream.supply.cancel_guest() {
+            stream.supply.drop_path(now, path);
         }
         stream.supply_at = now;
         let retry_after = Duration::from_millis(u64::from(retry_after_ms));
@@ -156,12 +159,12 @@ impl Node {
     }
 
     /// Leaves the former suppliers once the publisher pushes.
-    pub(super) fn settle_unicast(&mut self, path: PathId, tag: StreamTag) {
+    pub(super) fn settle_unicast(&mut self, path: PathId, tag: StreamTag, stripe: Stripe) {
         let Some(stream) = self.streams.get_mut(&tag).filter(|stream| stream.unicast.path == Some(path))
         else {
             return;
         };
-        for (former, stripes) in std::mem::take(&mut stream.unicast.leaving) {
+        for (former, stripes) in stream.supply.settle_guest(path, stripe) {
             self.send_control(former, &Control::Unsubscribe { tag, stripes, from: BlockId(0) });
         }
     }
@@ -174,6 +177,4 @@ pub(super) struct Unicast {
     pub(super) wanted: bool,
     /// The session with the publisher, once it was asked.
     pub(super) path: Option<PathId>,
-    /// Suppliers to be left once the publisher pushes.
-    pub(super) leaving: Vec<(PathId, StripeMask)>,
 }

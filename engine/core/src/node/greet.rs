@@ -300,8 +300,9 @@ impl Node {
                     refused = refused.without(StripeMask::default().with(stripe));
                 }
             }
-            // A joiner that finds no place is served until it is shown at least: it found nobody better.
-            let begins = from == SubscribeFrom::RandomAccess;
+            // A joiner that finds no place is served until it is shown at least: it found nobody better. Where uploads
+            // are limited that would be at the cost of those who have one.
+            let begins = from == SubscribeFrom::RandomAccess && self.uplink.rate().is_none();
             self.catch_up(now, path, tag, if begins { stripes } else { stripes.without(refused) }, from);
         }
         if !refused.is_empty() {

@@ -15,6 +15,8 @@ mod requests;
 mod sending;
 mod step;
 mod stream;
+mod suppliers;
+mod uplink;
 mod verdict;
 mod watch;
 
@@ -41,16 +43,15 @@ use crate::catalogue::Catalogue;
 use crate::few::Few;
 use crate::group::GroupSpec;
 use crate::health::Unreached;
-use crate::ids::{
-    ChannelId, Epoch, Now, PathId, PeerId, STRIPES, StreamHandle, StreamKey, StreamTag, WallClock,
-};
+use crate::ids::{ChannelId, Epoch, Now, PathId, PeerId, StreamHandle, StreamKey, StreamTag, WallClock};
 use crate::member::Members;
 use crate::memo::Memo;
 use crate::multicast::MulticastChoice;
+use crate::schedule::Uplink;
 use crate::seal::{EpochKeys, VerifyError};
 use crate::session::Session;
 use crate::stats::{KnownStream, StreamStats};
-use crate::wire::{DATAGRAM_BYTES_MAX, Offer};
+use crate::wire::Offer;
 
 /// Time in which a neighbour has to greet.
 const GREETING_MAX: Duration = Duration::from_secs(3);
@@ -75,6 +76,9 @@ pub struct NodeConfig {
     pub neighbours_max: usize,
     /// Most pushes of one stripe at once (default 2: a publisher's upload stays under 2.5 times the bitrate).
     pub pushes_per_stripe_max: usize,
+    /// Most bytes a second to send to neighbours, with all headers; a share is left to what is no datagram (default
+    /// `None`: no limit). What is promised to them is bounded by it, and what they ask for beyond is refused.
+    pub upload_max: Option<u64>,
     /// What nodes of this process verified before, where it runs many (default `None`: this one verifies everything).
     pub memo: Option<Arc<dyn Memo>>,
 }
@@ -90,6 +94,7 @@ impl NodeConfig {
             window_duration: Duration::from_secs(8),
             neighbours_max: 16,
             pushes_per_stripe_max: 2,
+            upload_max: None,
             memo: None,
         }
     }
@@ -116,6 +121,11 @@ pub struct Node {
     wall: (Now, WallClock),
     members: Members,
     sessions: Few<PathId, Session>,
+    uplink: Uplink,
+    /// When the uplink lets the next datagram of media go, while some wait for it.
+    uplink_until: Option<Now>,
+    /// When the next viewer may be taken on as a guest, where uploads are limited.
+    guest_at: Now,
     lobby: Lobby,
     streams: Few<StreamTag, Stream>,
     /// Publications, and subscriptions that have their stream.
@@ -146,12 +156,16 @@ pub struct Node {
 impl Node {
     /// Makes a node without streams and sessions.
     pub fn new(now: Now, config: NodeConfig) -> Self {
+        let upload_max = config.upload_max;
         Self {
             rng: ChaCha12Rng::from_seed(config.seed),
             wall: (now, WallClock(0)),
             members: Members::new(config.peer),
             config,
             sessions: Few::default(),
+            uplink: Uplink::new(now, upload_max),
+            uplink_until: None,
+            guest_at: now,
             lobby: Lobby::default(),
             streams: Few::default(),
             handles: Few::default(),
@@ -216,7 +230,7 @@ impl Node {
 
     /// Returns the next path that has datagrams to send.
     pub fn poll_ready(&mut self) -> Option<PathId> {
-        self.ready.pop_front()
+        self.ready.pop_front().or_else(|| self.poll_turn())
     }
 
     /// Fills `batch` with datagrams for `path`, at most `budget_bytes` of them; whatever is too old is shed here.
@@ -243,6 +257,7 @@ impl Node {
         let streams = self.streams.values().filter_map(|stream| self.stream_timeout(stream));
         let paced = self.sessions.values().filter_map(|session| session.paced_until);
         let paced = paced.chain(self.multicasts.values().filter_map(|open| open.paced_until));
+        let paced = paced.chain(self.uplink_until);
         let pins = self.watches.values().filter_map(|watch| watch.pin_at);
         let greetings = self.sessions.values().filter(|s| !s.greeted).map(|s| s.opened.after(GREETING_MAX));
         let dialing = self.wants_peers().then(|| self.members.next_timeout(self.is_hungry())).flatten();
@@ -348,28 +363,6 @@ impl Node {
         }
     }
 
-    fn handle_sample(&mut self, now: Now, path: PathId, sample: PathSample) {
-        let Some(session) = self.sessions.get_mut(&path) else { return };
-        session.sample = sample;
-        session.datagram_bytes_max = sample.datagram_bytes_max.max(DATAGRAM_BYTES_MAX);
-        let consumed = session.streams.iter().filter(|(_, remote)| !remote.consumes.is_empty());
-        // Who has two renditions of a programme is about to leave one: the path may have room for the lighter alone.
-        let mut rates = BTreeMap::<StreamKey, f64>::new();
-        for (tag, remote) in consumed {
-            let Some(stream) = self.streams.get_mut(tag) else { continue };
-            if remote.is_hurried(session.rtt()) {
-                // It would be gone with the last data, before it was passed on.
-                stream.window.keep_parity();
-            }
-            let share = f64::from(remote.consumes.len()) / f64::from(STRIPES);
-            let rate = stream.rate.rate() * share;
-            let first = stream.catalogue.renditions.first();
-            let least = rates.entry(first.map_or(stream.keys.key(), |first| first.key)).or_insert(rate);
-            *least = least.min(rate);
-        }
-        session.pace.handle_sample(now, sample, rates.into_values().sum());
-    }
-
     fn run_due(&mut self, now: Now) {
         self.look_at_followers();
         let due = |stream: &&Stream| self.stream_timeout(stream).is_some_and(|at| at <= now);
@@ -451,9 +444,11 @@ impl Node {
     }
 
     fn find_ready(&mut self, now: Now) {
+        self.uplink_until = self.uplink_until.filter(|at| *at > now);
         for session in self.sessions.values_mut() {
             session.paced_until = session.paced_until.filter(|at| *at > now);
-            let may_send = session.paced_until.is_none();
+            session.had_turn = false;
+            let may_send = session.paced_until.is_none() && self.uplink.rate().is_none();
             if session.outbox.has_any(may_send) && !self.ready.contains(&session.path) {
                 self.ready.push_back(session.path);
             }

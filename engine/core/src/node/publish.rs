@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::multicast::OFFER_PERIOD;
 use super::stream::{LastBeacon, Stream};
+use super::uplink::wire_bytes;
 use super::{Event, Publication};
 use super::{Node, sending};
 use crate::catalogue::{AccessUnit, Catalogue, TrackKind};
@@ -16,7 +17,9 @@ use crate::multicast::MulticastChoice;
 use crate::schedule::{Audience, Broadcast, Gather, LOSS_MAX, ParityRate};
 use crate::seal::{SealedBlock, Sealer, Unsealed};
 use crate::window::Window;
-use crate::wire::{Beacon, BlockHeader, NONCES_MAX, SHARD_PLAIN_BYTES, StreamState, Want, is_carried};
+use crate::wire::{
+    Beacon, BlockHeader, NONCES_MAX, SHARD_PLAIN_BYTES, SHARDS_MAX, StreamState, Want, is_carried,
+};
 
 /// Time between two beacons: quiet and dead differ within half a second.
 const BEACON_PERIOD: Duration = Duration::from_millis(250);
@@ -29,6 +32,9 @@ pub(super) const BEACON_PERIOD_MIN: Duration = Duration::from_millis(250 - 45);
 pub(super) const BEACON_PERIOD_PUSHED: Duration = Duration::from_millis(500 - 125);
 /// Shortest time between two beacons, when challenges wait for an answer.
 const BEACON_GAP_MIN: Duration = Duration::from_millis(20);
+/// Most data shards of a block where uploads are limited: the picture of a random-access point goes by all stripes, so
+/// that nobody has to push all of it to several at once.
+const LIMITED_DATA: u8 = 4;
 /// Time over which stripes are kept level.
 const LEVEL_PERIOD: Duration = Duration::from_secs(2);
 /// Silence of the source after which the publisher says that it pauses: viewers take half a second of it for an alarm.
@@ -91,6 +97,8 @@ pub(super) struct Source {
     /// much by unicast.
     pub(super) hearers_min: usize,
     pub(super) unicast_max: usize,
+    /// Most data shards of a block.
+    data_max: u8,
 }
 
 impl Source {
@@ -136,7 +144,7 @@ impl Source {
         let pushed = self.audience.hurried_push_loss(now, LOSS_MAX);
         let hurried = pushed.is_some() || self.broadcasts.values().any(Broadcast::is_hurried);
         self.parity.handle_loss(now, loss.max(pushed.unwrap_or(0.0)), hurried);
-        self.cutter.limit_data(self.parity.data_max());
+        self.cutter.limit_data(self.parity.data_max().min(self.data_max));
     }
 
     /// Says that the source pauses, when it is silent; returns whether a beacon has to tell.
@@ -263,10 +271,13 @@ impl Node {
         let mut stream = Stream::new(now, keys, (offer, catalogue), window, 0);
         stream.window.keep_parity();
         stream.started = true;
+        let data_max = if self.uplink.rate().is_some() { LIMITED_DATA } else { SHARDS_MAX as u8 };
+        let mut cutter = Cutter::default();
+        cutter.limit_data(data_max);
         stream.source = Some(Source {
             handle,
             sealer,
-            cutter: Cutter::default(),
+            cutter,
             levels: Levels::default(),
             began: now,
             last_dts: [None; crate::catalogue::TRACKS_MAX],
@@ -287,6 +298,7 @@ impl Node {
             multicast_rate_max,
             hearers_min: if matches!(multicast, MulticastChoice::At(_)) { 1 } else { 2 },
             unicast_max,
+            data_max,
         });
         self.handles.insert(handle, tag);
         self.streams.insert(tag, stream);
@@ -401,6 +413,7 @@ impl Node {
         let header = sealed.header.header();
         let (block, word) = (header.block, header.full_word() | Want::HEADER);
         stream.last_fragment = Some(now);
+        stream.made.add(now, wire_bytes(header, sealed.header.datagram().len()));
         stream.window.insert_header(now, sealed.header);
         for fragment in sealed.fragments {
             stream.window.insert_fragment(now, fragment);
@@ -409,7 +422,7 @@ impl Node {
         if let Some(source) = &mut stream.source {
             source.broadcasts.values_mut().for_each(|broadcast| broadcast.push(now, block, word));
         }
-        sending::push_onward(&mut self.sessions, stream, now, block, word, None);
+        sending::push_onward(&mut self.sessions, stream, now, block, word, (None, false));
     }
 
     fn send_beacon(&mut self, now: Now, tag: StreamTag) {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::Node;
 use super::stream::Stream;
 use crate::few::Few;
-use crate::ids::{BlockId, Now, PathId, StreamTag};
+use crate::ids::{BlockId, Now, PathId, STRIPES, StreamTag};
 use crate::schedule::{PullSource, comes_too_late};
 use crate::seal::VerifiedHeader;
 use crate::session::{Remote, Session};
 use crate::window::Slot;
-use crate::wire::{Datagram, WANTS_MAX, Want};
+use crate::wire::{BlockHeader, Datagram, WANTS_MAX, Want};
 
 /// Shortest time between two looks at what is missing.
 const PULL_PERIOD: Duration = Duration::from_millis(4);
@@ -23,6 +23,11 @@ const PAUSE_MAX: Duration = Duration::from_millis(60);
 /// Time for which only peers are asked for what multicast did not bring: their have-maps tell of it within two
 /// periods, and the publisher is spared.
 const PEERS_FIRST: Duration = Duration::from_millis(80);
+/// Share of the playout delay for which pushes are waited for where uploads are limited: they stand in queues there,
+/// and what is asked for beside comes twice.
+const LIMITED_SHARE: f64 = 0.4;
+/// And the longest time for a block that may be on a stripe which nobody pushes.
+const LIMITED_VACANT: Duration = Duration::from_millis(120);
 /// Most blocks looked through at a time.
 const HOLES_MAX: usize = 256;
 
@@ -37,11 +42,12 @@ impl Node {
             stream.catch_up = None;
         }
         let front = catch_up.map_or(BlockId(u64::MAX), |catch_up| catch_up.front);
+        let limited = self.uplink.rate().is_some();
         let mut wants = BTreeMap::<PathId, Vec<Want>>::new();
         let mut next = None::<Now>;
         let mut look_again = |at: Now| next = Some(next.map_or(at, |next| next.min(at)));
         for (block, slot) in stream.window.holes(stream.wanted_from()).take(HOLES_MAX) {
-            let due = slot.touched().after(stream.patience(slot));
+            let (missing, due) = stream.missing(now, block, slot, limited);
             if block > front || due > now {
                 look_again(due.max(now.after(PULL_PERIOD)));
                 continue;
@@ -51,7 +57,7 @@ impl Node {
                 let remote = self.sessions.get_mut(&path).and_then(|session| session.streams.get_mut(&tag));
                 remote.into_iter().for_each(|remote| remote.failures = (remote.failures + 1).min(16));
             }
-            let (wanted, retry_at) = stream.pulls.unasked(now, block, slot.missing());
+            let (wanted, retry_at) = stream.pulls.unasked(now, block, missing);
             retry_at.into_iter().for_each(&mut look_again);
             if wanted == 0 {
                 continue;
@@ -59,9 +65,9 @@ impl Node {
             let publisher = stream.offer.publisher;
             let spares = stream.parked && now.since(slot.touched()) < PEERS_FIRST;
             let sources = self.sessions.values().filter(|session| !(spares && session.peer == publisher));
-            let sources =
-                sources.filter_map(|s| pull_source(s, tag, block, (s.peer == publisher, stream.parked)));
-            match stream.pulls.ask(now, block, wanted, sources) {
+            let presumes = stream.parked || limited;
+            let sources = sources.filter_map(|s| pull_source(s, tag, block, (s.peer == publisher, presumes)));
+            match stream.pulls.ask(now, block, (wanted, limited), sources) {
                 None => look_again(now.after(SOURCE_PERIOD)),
                 Some((path, word, retry_at)) => {
                     wants.entry(path).or_default().push(Want { block, word });
@@ -89,6 +95,41 @@ impl Stream {
         let rtt = sessions.values().filter(carries).map(Session::rtt).min().unwrap_or_default();
         let delay = self.subscriber.as_ref().map_or(Duration::MAX, |subscriber| subscriber.delay);
         comes_too_late(delay, self.pulls.tolerance(), rtt)
+    }
+
+    /// Returns which parts of a block are missing, and when they are asked for.
+    fn missing(&self, now: Now, block: BlockId, slot: &Slot, limited: bool) -> (u64, Now) {
+        let due = slot.touched().after(self.patience(slot));
+        if !limited {
+            return (slot.missing(), due);
+        }
+        let delay = self.subscriber.as_ref().map_or(Duration::ZERO, |subscriber| subscriber.delay);
+        let waiting = delay.mul_f64(LIMITED_SHARE);
+        let Some(header) = slot.header().map(VerifiedHeader::header) else {
+            let waiting = if self.supply.is_vacant() { waiting.min(LIMITED_VACANT) } else { waiting };
+            let passed = self.fronts.iter().flatten().filter(|front| **front > block).count();
+            let comes_no_more = passed >= usize::from(STRIPES);
+            // Nothing of it came, so all is asked for at once.
+            return (Want::BLOCK, if comes_no_more { due } else { due.max(slot.evident().after(waiting)) });
+        };
+        let supplied = self.supply.supplier(header.stripe).is_some();
+        let until = slot.evident().after(if supplied { waiting } else { Duration::ZERO });
+        let lost = self.lost(block, slot, header);
+        match (lost, until > now) {
+            (0, _) => (slot.missing(), due.max(until)),
+            (lost, true) => (lost, due),
+            (_, false) => (slot.missing(), due),
+        }
+    }
+
+    /// Returns which parts of a block come no more by push, since what lay behind them came.
+    fn lost(&self, block: BlockId, slot: &Slot, header: &BlockHeader) -> u64 {
+        if self.fronts[usize::from(header.stripe.0)][header.priority as usize] > block {
+            return slot.missing();
+        }
+        let held = slot.word() & header.data_word();
+        let newest = 63_u32.saturating_sub(held.leading_zeros());
+        slot.missing() & ((1 << newest) - 1)
     }
 
     /// Returns how long what is missing of a block is left to the push that should bring it.
@@ -125,16 +166,17 @@ impl Stream {
     }
 }
 
-/// Returns what a neighbour may be asked for. The publisher is taken to hold all, and while the stream is `multicast`
-/// so is everybody that has not spoken of the block yet: most have it by the same way.
+/// Returns what a neighbour may be asked for. The publisher is taken to hold all, and with `presumes` so is everybody
+/// that has not spoken of the block yet: of a stream by multicast most have it by the same way, and where uploads are
+/// limited have-maps are rare.
 fn pull_source(
     session: &Session,
     tag: StreamTag,
     block: BlockId,
-    (publisher, multicast): (bool, bool),
+    (publisher, presumes): (bool, bool),
 ) -> Option<PullSource> {
     let remote: &Remote = session.streams.get(&tag).filter(|_| session.greeted)?;
-    let presumed = publisher || (multicast && remote.is_silent_on(block));
+    let presumed = publisher || (presumes && remote.is_silent_on(block));
     let vouched = if presumed && !remote.has_refused(block) { u64::MAX } else { 0 };
     let holds = remote.holds(block) | vouched;
     Some(PullSource {

@@ -9,6 +9,7 @@ use rand_chacha::rand_core::Rng;
 use super::Node;
 use super::sending::push_onward;
 use super::stream::{LastBeacon, Stream};
+use super::uplink::wire_bytes;
 use crate::ids::{BlockId, Now, PathId, StreamTag};
 use crate::seal::{Hashed, VerifyError};
 use crate::session::STRIKES_MAX;
@@ -123,6 +124,7 @@ impl Node {
     }
 
     pub(super) fn handle_header(&mut self, now: Now, via: Via, tag: StreamTag, datagram: Bytes) {
+        let limited = self.uplink.rate().is_some();
         let publisher = self.is_publisher(via.path, tag);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         let Ok((claimed, ..)) = BlockHeader::decode(&datagram) else {
@@ -156,6 +158,7 @@ impl Node {
             Inserted::Duplicate | Inserted::Spare | Inserted::Ahead => return,
         }
         stream.clock.handle_arrival(now, claimed.closed);
+        stream.made.add(now, wire_bytes(&claimed, bytes));
         let asked = stream.note_header(now, via, &claimed, evident);
         if !asked && !via.is_multicast() {
             let others = self.sessions.values_mut().filter(|session| session.path != via.path);
@@ -178,13 +181,16 @@ impl Node {
         if !via.is_multicast() {
             stream.note_progress(now, via.path, claimed.block);
         }
-        push_onward(&mut self.sessions, stream, now, claimed.block, word, Some(via.path));
+        push_onward(&mut self.sessions, stream, now, claimed.block, word, (Some(via.path), limited));
         for via in forged {
             self.witness_forgery(now, tag);
             self.blame(now, via);
         }
         if word & Want::SHARDS != 0 || via.is_multicast() {
             self.witness(now, via, tag, claimed.block, word & Want::SHARDS != 0);
+        }
+        if !asked && !via.is_multicast() {
+            self.settle_unicast(via.path, tag, claimed.stripe);
         }
         self.after_insert(now, via.path, tag, claimed.block, word);
     }
@@ -211,6 +217,7 @@ impl Node {
         view: FragmentView,
         datagram: Hashed,
     ) {
+        let limited = self.uplink.rate().is_some();
         let block = view.id.block;
         let publisher = self.is_publisher(via.path, tag);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
@@ -243,7 +250,7 @@ impl Node {
         }
         let recovered = stream.recover(now, block);
         let pushed = bit | recovered;
-        push_onward(&mut self.sessions, stream, now, block, pushed, Some(via.path));
+        push_onward(&mut self.sessions, stream, now, block, pushed, (Some(via.path), limited));
         self.witness(now, via, tag, block, true);
         self.after_insert(now, via.path, tag, block, bit | recovered);
     }
@@ -260,28 +267,8 @@ impl Node {
                 stream.have_at = None;
             }
         }
-        self.settle_unicast(path, tag);
         self.give_up_missed(now, tag);
         self.deliver(now, tag);
-    }
-
-    /// Leaves suppliers whose stripes had to be repaired.
-    fn give_up_missed(&mut self, now: Now, tag: StreamTag) {
-        let Some(stream) = self.streams.get_mut(&tag) else { return };
-        let sessions = &self.sessions;
-        let holds = |path: PathId, block: BlockId| {
-            let remote = sessions.get(&path).and_then(|session| session.streams.get(&tag));
-            remote.is_some_and(|remote| remote.holds(block) != 0)
-        };
-        let missed = std::mem::take(&mut stream.missed).into_iter();
-        let over: Vec<_> = missed
-            .filter_map(|(stripe, block)| {
-                stream.supply.handle_missed(now, stripe, block, |path| holds(path, block))
-            })
-            .collect();
-        stream.stats.unkept += over.len() as u64;
-        stream.supply_at = if over.is_empty() { stream.supply_at } else { now };
-        over.into_iter().for_each(|handover| self.undo(tag, handover));
     }
 
     pub(super) fn handle_beacon(&mut self, now: Now, via: Via, tag: StreamTag, datagram: Bytes) {
@@ -359,11 +346,16 @@ impl Stream {
     fn note_header(&mut self, now: Now, via: Via, header: &BlockHeader, evident: Option<Now>) -> bool {
         let word = Want::HEADER | u64::from(header.is_inline());
         let asked = self.pulls.settle(header.block, word);
+        self.pulls.handle_header(header.block, header.data_word());
         if via.is_multicast() {
             self.reception.handle_parts(now, header.block, word);
         } else if !asked {
             self.reception.handle_pushed(now, header.block, word);
             self.supply.handle_push(now, via.path, header.stripe, header.block);
+            if self.supply.supplier(header.stripe) == Some(via.path) {
+                let front = &mut self.fronts[usize::from(header.stripe.0)][header.priority as usize];
+                *front = header.block.max(*front);
+            }
             let lag = evident.map_or_else(Default::default, |evident| now.since(evident));
             self.pulls.note_lag(header.stripe, lag);
         } else if !self.parked && self.supply.supplier(header.stripe).is_some_and(|path| path != via.path) {

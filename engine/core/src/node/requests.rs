@@ -18,10 +18,11 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.stats.control_bytes_from_peers += bytes as u64;
         let newest_max = stream.newest_max(now);
+        let round_max = stream.round_max();
         let Some(session) = self.sessions.get_mut(&path) else { return };
         let publisher = session.peer == stream.publisher();
         let remote = session.streams.or_insert_with(tag, || Remote::new(now));
-        remote.handle_have(now, map, newest_max);
+        remote.handle_have(now, map, (newest_max, round_max));
         if publisher {
             remote.depths = [0; crate::ids::STRIPES as usize];
         }
@@ -40,19 +41,24 @@ impl Node {
         wants: &[Want],
         bytes: usize,
     ) {
+        let crowded = self.is_crowded();
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.stats.control_bytes_from_peers += bytes as u64;
         let Some(session) = self.sessions.get_mut(&path) else { return };
         let remote = session.streams.or_insert_with(tag, || Remote::new(now));
-        let mut lacking = Vec::new();
+        let (mut lacking, mut refused) = (Vec::new(), Vec::new());
         for want in wants {
             let slot = stream.window.slot(want.block);
-            let mut held = slot.map_or(0, |slot| slot.word()) & want.word;
-            let lacks = want.word & !held;
+            let data = slot.and_then(|slot| slot.header()).map_or(0, |header| header.header().data_word());
+            let wanted = if want.word == Want::BLOCK { data | Want::HEADER } else { want.word };
+            let mut held = slot.map_or(0, |slot| slot.word()) & wanted;
+            let lacks = wanted & !held;
             if let Some(source) = stream.source.as_mut().filter(|source| source.is_multicast()) {
                 held = source.gather.handle_pull(now, path, want.block, held);
             }
-            if let Some(header) = slot.and_then(|slot| slot.header()).filter(|_| held != 0) {
+            if crowded && held != 0 {
+                refused.push(Want { block: want.block, word: held });
+            } else if let Some(header) = slot.and_then(|slot| slot.header()).filter(|_| held != 0) {
                 let parcel = parcel(stream, now, want.block, held, remote.patience(now));
                 session.outbox.push_pulled(parcel, header.header().priority);
             }
@@ -66,6 +72,12 @@ impl Node {
             stream.count_control(session.peer, nack.len());
             session.outbox.push_control(nack.into());
         }
+        if !refused.is_empty() {
+            stream.stats.shed += refused.iter().map(|want| u64::from(want.word.count_ones())).sum::<u64>();
+            let shed = Datagram::encode_shed(tag, &refused);
+            stream.count_control(session.peer, shed.len());
+            session.outbox.push_control(shed.into());
+        }
     }
 
     pub(super) fn handle_lack(&mut self, now: Now, path: PathId, tag: StreamTag, wants: &[Want], shed: bool) {
@@ -74,6 +86,7 @@ impl Node {
         let remote = session.streams.or_insert_with(tag, || Remote::new(now));
         for want in wants {
             if shed {
+                stream.pulls.handle_busy(now, path);
                 remote.refuse(*want);
             } else {
                 remote.handle_nack(*want, stream.window.end());

@@ -20,6 +20,9 @@ const HAVE_PERIOD_MAX: Duration = Duration::from_millis(250);
 /// And at most this often: with eight neighbours they and their acknowledgements were three quarters of all packets of
 /// a stream of 8 Mbit/s when it was half as long.
 const HAVE_PERIOD_MIN: Duration = Duration::from_millis(80);
+/// Longest time between two where uploads are limited: half the usual playout delay, so that what is missing is still
+/// found.
+const HAVE_PERIOD_LIMITED: Duration = Duration::from_millis(500);
 /// Time between two to or from the publisher while multicast delivers: it has all, and its beacons tell how much.
 const HAVE_PERIOD_MULTICAST: Duration = Duration::from_secs(1);
 /// Time between two from one viewer to the other then: who misses something presumes that the others have it. Half of
@@ -28,6 +31,9 @@ const HAVE_PERIOD_PARKED: Duration = Duration::from_millis(500);
 /// Part of the time between two have-maps by which one may come sooner, to go out with others: one description serves
 /// all.
 const HAVE_TOGETHER: u32 = 4;
+/// Time behind its playout delay at which a neighbour may still have use for a block: its clock is that of its own
+/// fastest arrival.
+const LATE_MAX: Duration = Duration::from_millis(100);
 /// Age at which a session that ends makes earlier failures forgotten: who is full or sends away does so at once.
 const SETTLED: Duration = Duration::from_secs(5);
 /// Share of the received bytes that have-maps may take.
@@ -39,14 +45,15 @@ const ECHOES: u8 = 2;
 const HAVE_BYTES: f64 = 110.0;
 
 /// Queues parts of a block for the neighbours that its stripe is pushed to and that lack them: parity for those alone
-/// for whom pulls come too late, and the header again where headers get lost.
+/// for whom pulls come too late, and the header again where headers get lost. Where uploads are `limited` nothing goes
+/// on that is of no use there any more.
 pub(super) fn push_onward(
     sessions: &mut Few<PathId, Session>,
     stream: &Stream,
     now: Now,
     block: BlockId,
     word: u64,
-    from: Option<PathId>,
+    (from, limited): (Option<PathId>, bool),
 ) {
     let Some(header) = stream.window.slot(block).and_then(|slot| slot.header()) else { return };
     let header = header.header();
@@ -58,8 +65,12 @@ pub(super) fn push_onward(
         let lacks = word & (shards | Want::HEADER) & !remote.holds(block);
         if remote.takes(header.stripe, block) && lacks != 0 {
             let echoes = if hurried && lossy && lacks & Want::HEADER != 0 { ECHOES } else { 0 };
-            let parcel = parcel(stream, now, block, lacks, remote.patience(now));
-            session.outbox.push(Parcel { echoes, ..parcel }, header.priority);
+            let patience = remote.patience(now);
+            let parcel = parcel(stream, now, block, lacks, patience);
+            // What took long to come here is late for those behind as well.
+            let closed = stream.clock.local(header.closed).filter(|_| limited).unwrap_or(now);
+            let expires = closed.after(patience + LATE_MAX).min(parcel.expires);
+            session.outbox.push(Parcel { echoes, expires, ..parcel }, header.priority);
         }
     }
 }
@@ -91,7 +102,8 @@ pub(super) fn offerers(sessions: &Few<PathId, Session>, tag: StreamTag) -> Vec<O
         let remote = session.streams.get(&tag).filter(|remote| remote.offers)?;
         Some(Offerer {
             path: session.path,
-            depths: remote.depths,
+            distances: remote.distances(),
+            room: (remote.room, remote.heard()),
             leads: remote.leads,
             consumes: remote.consumes,
             rtt: session.rtt(),
@@ -120,25 +132,38 @@ impl Node {
 
     pub(super) fn fill_path(&mut self, now: Now, path: PathId, budget_bytes: usize, batch: &mut Batch) {
         let Some(session) = self.sessions.get_mut(&path) else { return };
+        let uplink = &mut self.uplink;
         let mut left = budget_bytes;
         while session.outbox.has_control() && left >= session.datagram_bytes_max {
             let Some(datagram) = session.outbox.pop_control() else { break };
             left = left.saturating_sub(datagram.len());
+            uplink.spend_control(now, datagram.len());
             batch.datagrams.push(datagram);
         }
         session.paced_until = None;
 
-        session.outbox.shed_stale(now, session.pace.rate());
+        let rate = uplink.rate().map_or(session.pace.rate(), |rate| session.pace.rate().min(rate));
+        session.outbox.shed_stale(now, rate);
         while session.outbox.has_media() && left >= session.datagram_bytes_max {
             if session.pace.allowance(now) == 0 {
                 session.paced_until = Some(session.pace.next_timeout(now));
                 break;
             }
+            if !uplink.may_send(now) {
+                self.uplink_until = Some(uplink.next_timeout(now));
+                break;
+            }
             let Some(due) = session.outbox.pop_media(now) else { break };
             if let Some(datagram) = take_due(&mut self.streams, due) {
                 session.pace.spend(datagram.len());
+                uplink.spend(datagram.len());
                 left = left.saturating_sub(datagram.len());
                 batch.datagrams.push(datagram);
+                if uplink.rate().is_some() {
+                    // Others may be more in need of the next one.
+                    session.had_turn = false;
+                    break;
+                }
             }
         }
         let shed = session.outbox.take_shed();
@@ -173,15 +198,18 @@ impl Node {
             return;
         }
         stream.have_at = None;
-        let offerers = offerers(&self.sessions, tag);
-        let mut map = HaveMap::default();
-        map.depths = if stream.source.is_some() { map.depths } else { stream.supply.depths(&offerers) };
-        map.beacon_ms = stream.last_beacon.as_ref().map_or(0, |last| last.beacon.at.as_millis() as u64);
-        stream.window.describe(&mut map);
+        let map = self.have_map(tag);
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
         let datagram = Bytes::from(Datagram::encode_have(tag, &map));
         let followers = self.sessions.values().filter(|session| session.streams.contains_key(&tag)).count();
-        let seconds = HAVE_BYTES * followers as f64 / (HAVE_SHARE * stream.rate.rate()).max(1.0);
-        let period = Duration::from_secs_f64(seconds.min(1.0)).clamp(HAVE_PERIOD_MIN, HAVE_PERIOD_MAX);
+        let period = |rate: f64, least: Duration, most: Duration| {
+            let seconds = HAVE_BYTES * followers as f64 / (HAVE_SHARE * rate).max(1.0);
+            Duration::from_secs_f64(seconds.min(1.0)).clamp(least, most)
+        };
+        let least = period(stream.rate.rate(), HAVE_PERIOD_MIN, HAVE_PERIOD_MAX);
+        // What goes out must be little of what the uplink carries, too.
+        let limit = self.uplink.rate();
+        let period = limit.map_or(least, |rate| period(rate, least, HAVE_PERIOD_LIMITED));
         let multicast = stream.source.as_ref().is_some_and(Source::is_multicast);
         let beacon_at = stream.source.as_ref().map(Source::next_beacon);
         let publisher = stream.publisher();
@@ -196,7 +224,7 @@ impl Node {
                 true if multicast || session.peer == publisher => HAVE_PERIOD_MULTICAST,
                 true => HAVE_PERIOD_PARKED,
                 // The publisher is taken to hold all, and asks nobody.
-                false if beacon_at.is_some() || session.peer == publisher => HAVE_PERIOD_MAX,
+                false if beacon_at.is_some() || session.peer == publisher => period.max(HAVE_PERIOD_MAX),
                 false => period,
             };
             // A publisher's goes into one packet with a beacon, whose headers are more than either.
@@ -206,6 +234,9 @@ impl Node {
             session.outbox.push_control(datagram.clone());
             let newer = stream.last_beacon.as_ref().filter(|_| match beacon_at {
                 Some(_) => remote.lacks_beacon(map.beacon_ms),
+                None if limit.is_some() => {
+                    remote.beacon_ms + BEACON_PERIOD_PUSHED.as_millis() as u64 <= map.beacon_ms
+                }
                 None => remote.beacon_ms < map.beacon_ms,
             });
             if let Some(beacon) = newer.map(|last| last.datagram.clone()) {
@@ -214,6 +245,24 @@ impl Node {
                 session.outbox.push_control(beacon);
             }
         }
+    }
+
+    /// Describes what this node holds of a stream, and how far from its publisher it is.
+    fn have_map(&mut self, tag: StreamTag) -> HaveMap {
+        let mut map = HaveMap { room: u8::try_from(self.room(tag)).unwrap_or(u8::MAX), ..HaveMap::default() };
+        let offerers = offerers(&self.sessions, tag);
+        let Some(stream) = self.streams.get_mut(&tag) else { return map };
+        map.beacon_ms = stream.last_beacon.as_ref().map_or(0, |last| last.beacon.at.as_millis() as u64);
+        if stream.source.is_none() {
+            let distances = stream.supply.distances(&offerers);
+            let round = map.beacon_ms / HaveMap::ROUND_MS;
+            map.depths = distances.map(|distance| distance.depth);
+            map.ages = distances.map(|distance| round.saturating_sub(distance.round).min(15) as u8);
+        }
+        // Where uploads are limited holes stay, and to tell of each until it leaves the window would take much of them.
+        let from = if self.uplink.rate().is_some() { stream.wanted_from() } else { BlockId(0) };
+        stream.window.describe(&mut map, from);
+        map
     }
 
     /// Passes the newest beacon on to the neighbours that lack it and wait for an answer that it has, or to all when it
@@ -259,6 +308,9 @@ impl Node {
         }
         for stream in self.streams.values_mut() {
             stream.have_at = None;
+            if stream.unicast.path == Some(path) {
+                stream.supply.cancel_guest();
+            }
             stream.supply.drop_path(now, path);
             stream.supply_at = now;
             stream.pulls.drop_path(path);

@@ -12,13 +12,13 @@ use super::step::Exchange;
 use crate::catalogue::Catalogue;
 use crate::clock::PublisherClock;
 use crate::health;
-use crate::ids::{BlockId, MediaTime, Now, PathId, PeerId, StreamHandle, StreamTag, Stripe};
+use crate::ids::{BlockId, MediaTime, Now, PathId, PeerId, STRIPES, StreamHandle, StreamTag, Stripe};
 use crate::playout::Playout;
-use crate::schedule::{Pulls, Reception, Supply};
+use crate::schedule::{Pulls, RateMeter, Reception, Supply};
 use crate::seal::{EpochKeys, Hashed, SignedRoots};
 use crate::stats::StreamStats;
 use crate::window::Window;
-use crate::wire::{Beacon, FragmentView, Offer, StreamState};
+use crate::wire::{Beacon, FragmentView, HaveMap, Offer, StreamState};
 
 /// Most fragments of one neighbour kept ahead of their header.
 const ORPHANS_MAX: usize = 512;
@@ -163,6 +163,10 @@ pub(super) struct Stream {
     pub(super) last_fragment: Option<Now>,
     /// Payload bytes received or made in the running second, and the rate of the seconds before.
     pub(super) rate: RateMeter,
+    /// What the blocks whose headers are here take on the wire, with all headers, whether their shards came or not.
+    pub(super) made: RateMeter,
+    /// The newest block that suppliers pushed, by stripe and priority: they push in order.
+    pub(super) fronts: [[BlockId; 3]; STRIPES as usize],
     /// When an ended stream is not served any longer.
     pub(super) linger_until: Option<Now>,
     /// Until when it is served even when no neighbour lacks anything, for those who only hear multicast.
@@ -205,6 +209,8 @@ impl Stream {
             stats: StreamStats::default(),
             last_fragment: None,
             rate: RateMeter::new(now),
+            made: RateMeter::new(now),
+            fronts: [[BlockId(0); 3]; STRIPES as usize],
             linger_until: None,
             linger_from: None,
         }
@@ -232,6 +238,12 @@ impl Stream {
 
     pub(super) fn publisher(&self) -> PeerId {
         self.offer.publisher
+    }
+
+    /// Returns the newest of the publisher's rounds that can be known of: that of the newest beacon, and 2 s more.
+    pub(super) fn round_max(&self) -> u64 {
+        let newest = self.last_beacon.as_ref().map_or(0, |last| last.beacon.at.as_millis() as u64 + 2_000);
+        newest / HaveMap::ROUND_MS
     }
 
     /// Returns the newest block that anybody may speak of: what the beacon vouches for, and what may have come since.
@@ -296,35 +308,5 @@ impl Edge {
     /// Returns the first block that nothing is known of when so much time has passed.
     pub(super) fn after(self, time: Duration) -> BlockId {
         BlockId(self.end.0.saturating_add((time.as_secs_f64() * self.rate).ceil() as u64 + 1))
-    }
-}
-
-/// Bytes a second over the last whole seconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RateMeter {
-    since: Now,
-    bytes: u64,
-    rate: f64,
-}
-
-impl RateMeter {
-    fn new(now: Now) -> Self {
-        Self { since: now, bytes: 0, rate: 0.0 }
-    }
-
-    pub(super) fn add(&mut self, now: Now, bytes: usize) {
-        self.bytes += bytes as u64;
-        let seconds = now.since(self.since).as_secs_f64();
-        if seconds >= 1.0 {
-            let latest = self.bytes as f64 / seconds;
-            self.rate = if self.rate == 0.0 { latest } else { self.rate * 0.7 + latest * 0.3 };
-            self.since = now;
-            self.bytes = 0;
-        }
-    }
-
-    /// Returns bytes a second; in the first second, what has come of it.
-    pub(super) fn rate(&self) -> f64 {
-        if self.rate == 0.0 { self.bytes as f64 } else { self.rate }
     }
 }

@@ -177,8 +177,7 @@ impl Node {
             self.close_channel(source.handle);
         }
         self.remember_retired(tag, stream.keys.key());
-        let leaving: Vec<_> = stream.unicast.leaving.iter().map(|(path, _)| *path).collect();
-        let supplies = |path: &PathId| !stream.supply.supplied_by(*path).is_empty() || leaving.contains(path);
+        let supplies = |path: &PathId| !stream.supply.supplied_by(*path).is_empty();
         let supplying: Vec<_> = self.sessions.keys().copied().filter(supplies).collect();
         for path in supplying {
             self.send_control(
@@ -340,11 +339,12 @@ impl Node {
         let offerers = offerers(&self.sessions, tag);
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.supply_at = now.after(SUPPLY_PERIOD);
+        let limited = self.uplink.rate().is_some();
         let Some(subscriber) = stream.subscriber.as_ref().filter(|subscriber| !subscriber.finished) else {
             return;
         };
         let patience_ms = u32::try_from(subscriber.delay.as_millis()).unwrap_or(u32::MAX);
-        let asked = stream.supply.assign(now, stream.window.end(), &offerers);
+        let asked = stream.supply.assign(now, stream.window.end(), &offerers, limited);
         for ((path, from), stripes) in asked {
             let Some(stream) = self.streams.get_mut(&tag) else { return };
             let from = if stream.started || stream.catch_up.is_some() {
@@ -368,7 +368,9 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.supply_at = now.after(IMPROVE_PERIOD + spread);
         let Some(subscriber) = stream.subscriber.as_ref().filter(|s| s.fresh && !s.finished) else { return };
-        if stream.parked || stream.unicast.path.is_some() || stream.catch_up.is_some() {
+        // Where uploads are limited all places are taken, and whose is changed for another has to find one himself.
+        let limited = self.uplink.rate().is_some();
+        if stream.parked || stream.unicast.path.is_some() || stream.catch_up.is_some() || limited {
             return;
         }
         let patience_ms = u32::try_from(subscriber.delay.as_millis()).unwrap_or(u32::MAX);
@@ -381,48 +383,6 @@ impl Node {
             let (stripes, from) = (StripeMask::default().with(stripe), SubscribeFrom::Block(from));
             self.send_control(heir, &Control::Subscribe { tag, stripes, from, patience_ms });
         }
-    }
-
-    /// Tells suppliers whose places others took from which block on they are not needed.
-    fn tell_suppliers(&mut self, now: Now, tag: StreamTag) {
-        while let Some(handover) = self.streams.get_mut(&tag).and_then(|s| s.supply.poll_telling(now)) {
-            let Handover { stripe, former, from, .. } = handover;
-            let stripes = StripeMask::default().with(stripe);
-            self.send_control(former, &Control::Unsubscribe { tag, stripes, from });
-        }
-    }
-
-    /// Leaves who was to take a supplier's place, and asks that to go on.
-    pub(super) fn undo(&mut self, tag: StreamTag, handover: Handover) {
-        let Handover { stripe, heir, .. } = handover;
-        let stripes = StripeMask::default().with(stripe);
-        self.send_control(heir, &Control::Unsubscribe { tag, stripes, from: BlockId(0) });
-        self.go_on(tag, handover);
-    }
-
-    /// Asks a supplier to go on after all.
-    fn go_on(&mut self, tag: StreamTag, Handover { stripe, heir, former, from }: Handover) {
-        let subscriber = self.streams.get(&tag).and_then(|stream| stream.subscriber.as_ref());
-        let Some(subscriber) = subscriber.filter(|_| heir != former) else { return };
-        let patience_ms = u32::try_from(subscriber.delay.as_millis()).unwrap_or(u32::MAX);
-        let (stripes, from) = (StripeMask::default().with(stripe), SubscribeFrom::Block(from));
-        self.send_control(former, &Control::Subscribe { tag, stripes, from, patience_ms });
-    }
-
-    /// Takes a neighbour's word that it does not push stripes, or only until a block.
-    pub(super) fn handle_choke(
-        &mut self,
-        now: Now,
-        path: PathId,
-        tag: StreamTag,
-        (stripes, from): (StripeMask, BlockId),
-    ) {
-        let Some(stream) = self.streams.get_mut(&tag) else { return };
-        // Who speaks of what nobody can know of yet is not waited for.
-        let from = if from <= stream.newest_max(now) { from } else { BlockId(0) };
-        let back = stream.supply.handle_choke(now, path, stripes, from);
-        stream.supply_at = if stream.supply.seeks() { now } else { stream.supply_at };
-        back.into_iter().for_each(|handover| self.go_on(tag, handover));
     }
 
     /// Runs what is due for one stream.

@@ -34,9 +34,13 @@ pub(crate) struct Parcel {
 }
 
 impl Parcel {
+    fn parts(&self) -> u32 {
+        self.word.count_ones() + u32::from(self.echoes)
+    }
+
     /// Returns what its parts take on the way, bytes.
     fn bytes(&self) -> f64 {
-        f64::from(self.word.count_ones() + u32::from(self.echoes)) * PART_BYTES
+        f64::from(self.parts()) * PART_BYTES
     }
 
     fn shed(&self) -> Shed {
@@ -201,6 +205,21 @@ impl Outbox {
             }
         }
         None
+    }
+
+    /// Returns what goes next: whether it is of the first priority, its block, and how many parts of that wait.
+    pub(crate) fn next(&self) -> Option<(bool, BlockId, u32)> {
+        let front = |queue: &VecDeque<Parcel>| queue.iter().find(|parcel| parcel.parts() > 0).copied();
+        let of = |priority: usize| front(&self.pulled[priority]).or_else(|| front(&self.pushed[priority]));
+        let essential = of(0);
+        let next = essential.or_else(|| front(&self.catch_up)).or_else(|| of(1)).or_else(|| of(2))?;
+        Some((essential.is_some(), next.block, next.parts()))
+    }
+
+    /// Returns the bytes of media that wait.
+    pub(crate) fn media_bytes(&self) -> f64 {
+        let queues = self.pulled.iter().chain(&self.pushed).chain([&self.catch_up]).flatten();
+        queues.map(Parcel::bytes).sum()
     }
 
     /// Returns what was dropped since the last call.

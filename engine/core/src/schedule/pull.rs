@@ -13,6 +13,10 @@ const SHARD_TIME: Duration = Duration::from_micros(800);
 /// Most shards asked of one neighbour and not yet answered: 256 KiB. Headers, and with them blocks of one datagram,
 /// are asked for all the same: sound does not wait for pictures.
 const OUTSTANDING_MAX: u32 = 256;
+/// Time for which who had no room to answer is asked behind others.
+const BUSY: Duration = Duration::from_millis(200);
+/// Time beyond that is granted where uploads are limited: what waits there goes first.
+const LIMITED_SLACK: Duration = Duration::from_millis(50);
 /// Shortest wait for what should come by push: reordering and scheduling on a LAN.
 const TOLERANCE_MIN: Duration = Duration::from_millis(12);
 /// Longest wait for what should come by push.
@@ -45,6 +49,8 @@ struct Request {
 pub(crate) struct Pulls {
     requests: BTreeMap<BlockId, Vec<Request>>,
     outstanding: BTreeMap<PathId, u32>,
+    /// Until when neighbours that had no room are asked behind others.
+    busy: BTreeMap<PathId, Now>,
     /// How much later than its first evidence a push comes, by stripe; decays by an eighth a block.
     lags: [Duration; STRIPES as usize],
 }
@@ -83,12 +89,12 @@ impl Pulls {
 
     /// Picks a source for parts of a block and takes note of the request: peers before the publisher, who was not
     /// asked for it before others, then who keeps promises and is near. Returns the path, what to ask of it, and when
-    /// somebody else is to be asked.
+    /// somebody else is to be asked, later where uploads are `limited`.
     pub(crate) fn ask(
         &mut self,
         now: Now,
         block: BlockId,
-        wanted: u64,
+        (wanted, limited): (u64, bool),
         sources: impl Iterator<Item = PullSource>,
     ) -> Option<(PathId, u64, Now)> {
         let requests = self.requests.entry(block).or_default();
@@ -97,12 +103,17 @@ impl Pulls {
             wanted & Want::HEADER != 0
                 || self.outstanding.get(path).is_none_or(|count| *count < OUTSTANDING_MAX)
         };
-        let best = sources.filter(|source| source.holds & wanted != 0 && free(&source.path)).min_by_key(
-            |source| (tries(source.path), source.failures, source.publisher, source.rtt, source.path),
-        )?;
+        let is_busy = |path: PathId| self.busy.get(&path).is_some_and(|until| *until > now);
+        let rank = |source: &PullSource| {
+            let path = source.path;
+            (tries(path), is_busy(path), source.failures, source.publisher, source.rtt, path)
+        };
+        let best =
+            sources.filter(|source| source.holds & wanted != 0 && free(&source.path)).min_by_key(rank)?;
         let word = best.holds & wanted;
         let waiting = self.outstanding.get(&best.path).copied().unwrap_or(0) + word.count_ones();
-        let patience = best.rtt * 3 / 2 + RETRY_SLACK + SHARD_TIME * waiting;
+        let slack = if limited { LIMITED_SLACK } else { Duration::ZERO };
+        let patience = best.rtt * 3 / 2 + RETRY_SLACK + SHARD_TIME * waiting + slack;
         if requests.len() >= 32 {
             requests.remove(0);
         }
@@ -124,8 +135,24 @@ impl Pulls {
         asked
     }
 
-    /// Takes note that a neighbour does not answer for parts of a block: others are asked at once.
+    /// Takes note of which parts a block has: what was asked for beside them does not exist.
+    pub(crate) fn handle_header(&mut self, block: BlockId, data_word: u64) {
+        for request in self.requests.get_mut(&block).into_iter().flatten() {
+            let over = request.word & !(data_word | Want::HEADER);
+            release(&mut self.outstanding, request.path, over.count_ones());
+            request.word &= !over;
+        }
+    }
+
+    /// Takes note that a neighbour has no room to answer.
+    pub(crate) fn handle_busy(&mut self, now: Now, path: PathId) {
+        self.busy.insert(path, now.after(BUSY));
+    }
+
+    /// Takes note that a neighbour does not answer for parts of a block: others are asked at once. Who has no header
+    /// has nothing of it.
     pub(crate) fn refuse(&mut self, path: PathId, block: BlockId, word: u64) {
+        let word = if word & Want::HEADER != 0 { Want::BLOCK } else { word };
         let requests = self.requests.get_mut(&block).into_iter().flatten();
         for request in requests.filter(|request| request.path == path) {
             release(&mut self.outstanding, path, (request.word & word).count_ones());
@@ -158,6 +185,7 @@ impl Pulls {
     /// Forgets a neighbour that is gone.
     pub(crate) fn drop_path(&mut self, path: PathId) {
         self.outstanding.remove(&path);
+        self.busy.remove(&path);
         self.requests.values_mut().for_each(|requests| requests.retain(|request| request.path != path));
     }
 }
@@ -171,6 +199,46 @@ fn release(outstanding: &mut BTreeMap<PathId, u32>, path: PathId, count: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BLOCK: BlockId = BlockId(4);
+
+    fn source(path: u32) -> PullSource {
+        let rtt = Duration::from_millis(20);
+        PullSource { path: PathId(path), holds: u64::MAX, rtt, failures: 0, publisher: false }
+    }
+
+    #[test]
+    fn who_has_no_header_has_nothing_of_a_block_and_others_are_asked_at_once() {
+        let mut pulls = Pulls::default();
+        let asked = pulls.ask(Now(0), BLOCK, (Want::BLOCK, true), [source(1)].into_iter()).unwrap();
+        assert_eq!((asked.0, asked.1), (PathId(1), Want::BLOCK));
+        assert_eq!(pulls.unasked(Now(1), BLOCK, Want::BLOCK).0, 0);
+        pulls.refuse(PathId(1), BLOCK, Want::HEADER);
+        assert_eq!(pulls.unasked(Now(1), BLOCK, Want::BLOCK), (Want::BLOCK, None));
+        let next = pulls.ask(Now(1), BLOCK, (Want::BLOCK, true), [source(1), source(2)].into_iter());
+        assert_eq!(next.unwrap().0, PathId(2));
+    }
+
+    #[test]
+    fn parts_that_a_block_does_not_have_are_not_waited_for() {
+        let mut pulls = Pulls::default();
+        pulls.ask(Now(0), BLOCK, (Want::BLOCK, true), [source(1)].into_iter()).unwrap();
+        pulls.handle_header(BLOCK, 0b111);
+        assert_eq!(pulls.outstanding[&PathId(1)], 4);
+        pulls.settle(BLOCK, 0b111 | Want::HEADER);
+        assert_eq!((pulls.outstanding[&PathId(1)], pulls.expire(Now(9_000_000), BLOCK)), (0, Vec::new()));
+    }
+
+    #[test]
+    fn who_had_no_room_is_asked_behind_others_for_a_while() {
+        let first = |pulls: &mut Pulls, at: u64, block: u64| {
+            pulls.ask(Now(at), BlockId(block), (1, true), [source(1), source(2)].into_iter()).unwrap().0
+        };
+        let mut pulls = Pulls::default();
+        pulls.handle_busy(Now(0), PathId(1));
+        assert_eq!(first(&mut pulls, 1, 1), PathId(2));
+        assert_eq!(first(&mut pulls, 200_000, 2), PathId(1));
+    }
 
     #[test]
     fn the_slowest_stripe_is_waited_for_whatever_the_others_bring() {

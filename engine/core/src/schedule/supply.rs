@@ -1,8 +1,12 @@
 //! Who pushes which stripe to this node.
 
+mod guest;
+mod offerer;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use self::offerer::{Distance, Lead, Offerer};
 use crate::ids::{BlockId, Now, PathId, STRIPES, Stripe};
 use crate::wire::{HaveMap, StripeMask};
 
@@ -14,13 +18,12 @@ const REFUSAL_MAX: Duration = Duration::from_secs(16);
 const SILENCE_MAX: Duration = Duration::from_millis(60);
 /// Blocks of a stripe that had to be repaired whole, in a row, before its supplier is given up.
 const MISSED_MAX: u32 = 2;
+
 /// Time for which only neighbours that were no deeper are asked, so that nobody is fed by who he feeds.
 const DEPTH_MEMORY: Duration = Duration::from_millis(300);
 
 /// Time by which a stripe must come sooner from another neighbour to be taken from its supplier.
 const GAIN_MIN: Duration = Duration::from_millis(6);
-/// Age past which a proof that it would says nothing.
-const LEAD_MEMORY: Duration = Duration::from_secs(4);
 /// Time in which a neighbour that was asked in a supplier's place has to push, behind the time it is expected to take.
 const HEIR_MAX: Duration = Duration::from_secs(8);
 /// Time beside a round trip in which it refuses, if it does.
@@ -29,42 +32,6 @@ const ANSWER: Duration = Duration::from_millis(20);
 /// later everybody is about as near as can be.
 const IMPROVED_MIN: Duration = Duration::from_millis(500);
 const IMPROVED_MAX: Duration = Duration::from_secs(32);
-
-/// A neighbour that carries the stream.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Offerer {
-    pub(crate) path: PathId,
-    /// Hops to the publisher by stripe, as its newest have-map says.
-    pub(crate) depths: [u8; STRIPES as usize],
-    /// By how much its have-maps were ahead of the suppliers, by stripe.
-    pub(crate) leads: [Lead; STRIPES as usize],
-    /// Stripes that this node pushes to it.
-    pub(crate) consumes: StripeMask,
-    pub(crate) rtt: Duration,
-    pub(crate) failures: u32,
-}
-
-/// The longest time of late by which a neighbour told of a block before its supplier pushed it. Its own push would have
-/// come no later than its word: so much is proven to be won by asking it, and that it is not fed from here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lead {
-    by: Duration,
-    at: Now,
-}
-
-impl Lead {
-    /// Takes one more.
-    pub(crate) fn note(&mut self, now: Now, by: Duration) {
-        if by >= self.by || now.since(self.at) > LEAD_MEMORY {
-            (self.by, self.at) = (by, now);
-        }
-    }
-
-    /// Returns it, unless it is old or was before a supplier took its place.
-    fn over(self, supplier: Supplier, now: Now) -> Duration {
-        if self.at > supplier.since && now.since(self.at) <= LEAD_MEMORY { self.by } else { Duration::ZERO }
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Supplier {
@@ -117,9 +84,10 @@ struct Place {
     /// Block from which on the supplier does not push, as it said.
     until: Option<BlockId>,
     heir: Option<Heir>,
-    /// Hops to the publisher. A guest of the publisher keeps those that it had in the mesh, where it goes back to, so
-    /// that it is fed there by nobody who is fed by it.
+    /// Hops to the publisher. A guest of the publisher keeps those that it had in the mesh, where it goes back to.
     depth: u8,
+    /// The least distance that was told to others.
+    told: Distance,
     is_guest: bool,
     vacant_since: Now,
     /// When a better supplier is looked for again, and how long to wait after that.
@@ -146,6 +114,8 @@ pub(crate) struct Handover {
 #[derive(Debug)]
 pub(crate) struct Supply {
     places: [Place; STRIPES as usize],
+    /// What it was before the publisher was asked for all stripes, until it pushes.
+    mesh: Option<[Place; STRIPES as usize]>,
     refused: BTreeMap<(PathId, u8), (Now, Duration)>,
 }
 
@@ -156,22 +126,24 @@ impl Supply {
             until: None,
             heir: None,
             depth: HaveMap::NO_DEPTH,
+            told: Distance::NONE,
             is_guest: false,
             vacant_since: now,
             improved_at: now,
             wait: IMPROVED_MIN,
         };
-        Self { places: [place; STRIPES as usize], refused: BTreeMap::new() }
+        Self { places: [place; STRIPES as usize], mesh: None, refused: BTreeMap::new() }
     }
 
     /// Finds suppliers for the stripes that have none, or will have none from a block on: the nearest to the publisher,
-    /// then who supplies least already. `end` is the first block that nothing is known of. Returns who is asked for
-    /// what, and from which block on when that is not the next.
+    /// then who supplies least already, or where uploads are `limited` who has most room. `end` is the first block that
+    /// nothing is known of. Returns who is asked for what, and from which block on when that is not the next.
     pub(crate) fn assign(
         &mut self,
         now: Now,
         end: BlockId,
         offerers: &[Offerer],
+        limited: bool,
     ) -> BTreeMap<(PathId, Option<BlockId>), StripeMask> {
         let mut asked = BTreeMap::<_, StripeMask>::new();
         for stripe in StripeMask::ALL.iter() {
@@ -189,17 +161,32 @@ impl Supply {
             let depth_max = if wary { place.depth } else { HaveMap::NO_DEPTH - 2 };
             let ahead = |offerer: &Offerer| {
                 let lead = offerer.leads[usize::from(stripe.0)];
-                place.supplier.is_some_and(|supplier| lead.over(supplier, now) > Duration::ZERO)
+                place.supplier.is_some_and(|supplier| lead.over(supplier.since, now) > Duration::ZERO)
             };
             let fit = |offerer: &&Offerer| {
-                (offerer.depths[usize::from(stripe.0)] <= depth_max || ahead(offerer))
+                let distance = offerer.distances[usize::from(stripe.0)];
+                let leads_here = match limited {
+                    true => distance.depth > 0 && !distance.is_nearer(place.told),
+                    false => distance.depth > depth_max && !ahead(offerer),
+                };
+                distance.depth < HaveMap::NO_DEPTH - 1
+                    && !leads_here
                     && place.supplier.is_none_or(|supplier| supplier.path != offerer.path)
                     && !offerer.consumes.has(stripe)
-                    && !self.is_refused(now, offerer.path, stripe)
+                    && !self.is_refused_by(now, offerer, stripe, limited)
+                    && (!limited || offerer.room.0 > 0)
             };
             let rank = |offerer: &&Offerer| {
-                let depth = offerer.depths[usize::from(stripe.0)];
-                (offerer.failures, depth, self.supplied_by(offerer.path).len(), offerer.rtt, offerer.path)
+                let depth = offerer.distances[usize::from(stripe.0)].depth;
+                let crowding = if limited { u8::MAX - offerer.room.0 } else { 0 };
+                (
+                    offerer.failures,
+                    depth,
+                    crowding,
+                    self.supplied_by(offerer.path).len(),
+                    offerer.rtt,
+                    offerer.path,
+                )
             };
             if let Some(best) = offerers.iter().filter(fit).min_by_key(rank) {
                 let supplier = Supplier::new(now, best.path);
@@ -233,12 +220,12 @@ impl Supply {
             let Some(current) = current.filter(|_| place.improved_at <= now) else { continue };
             let fit = |offerer: &&Offerer| {
                 offerer.path != current.path
-                    && offerer.depths[at] <= current.depths[at]
+                    && offerer.distances[at].depth <= current.distances[at].depth
                     && offerer.failures <= current.failures
                     && !offerer.consumes.has(stripe)
                     && !self.is_refused(now, offerer.path, stripe)
             };
-            let gain = |offerer: &Offerer| offerer.leads[at].over(supplier, now);
+            let gain = |offerer: &Offerer| offerer.leads[at].over(supplier.since, now);
             let others = offerers.iter().filter(fit);
             let other = others.map(|o| (gain(o), o.path, stripe, (o.rtt, current.rtt))).max();
             best = best.max(other.filter(|(gain, ..)| *gain > GAIN_MIN));
@@ -290,6 +277,15 @@ impl Supply {
         left
     }
 
+    /// Returns whether a neighbour refused a stripe of late. Where uploads are `limited`, its word that it has room,
+    /// which came since, counts for more.
+    fn is_refused_by(&self, now: Now, offerer: &Offerer, stripe: Stripe, limited: bool) -> bool {
+        let (room, told) = offerer.room;
+        let revoked = |until: Now, wait: Duration| limited && room > 0 && told.after(wait) > until;
+        let refused = self.refused.get(&(offerer.path, stripe.0));
+        refused.is_some_and(|(until, wait)| *until > now && !revoked(*until, *wait))
+    }
+
     fn is_refused(&self, now: Now, path: PathId, stripe: Stripe) -> bool {
         self.refused.get(&(path, stripe.0)).is_some_and(|(until, _)| *until > now)
     }
@@ -304,6 +300,10 @@ impl Supply {
         from: BlockId,
     ) -> Vec<Handover> {
         let mut back = Vec::new();
+        if self.mesh.is_some() {
+            self.in_mesh(|supply| back = supply.handle_choke(now, path, stripes, from));
+            return back;
+        }
         for stripe in stripes.iter() {
             let place = &mut self.places[usize::from(stripe.0)];
             if let Some(heir) = place.heir.as_mut().filter(|heir| heir.supplier.path == path) {
@@ -389,22 +389,6 @@ impl Supply {
         Some(Handover { stripe, heir: path, former: path, from: block })
     }
 
-    /// Makes one neighbour the supplier of all stripes; returns who supplied which before.
-    pub(crate) fn replace_all(&mut self, now: Now, path: PathId) -> Vec<(PathId, StripeMask)> {
-        let mut former = BTreeMap::<PathId, StripeMask>::new();
-        for stripe in StripeMask::ALL.iter() {
-            let place = &mut self.places[usize::from(stripe.0)];
-            let heir = place.heir.take().map(|heir| heir.supplier.path);
-            let supplier = place.supplier.replace(Supplier::new(now, path)).map(|supplier| supplier.path);
-            (place.until, place.is_guest) = (None, true);
-            for before in heir.into_iter().chain(supplier).filter(|before| *before != path) {
-                let mask = former.entry(before).or_default();
-                *mask = mask.with(stripe);
-            }
-        }
-        former.into_iter().collect()
-    }
-
     /// Takes note that a neighbour pushes only until a block.
     pub(crate) fn end(&mut self, path: PathId, until: BlockId) {
         for place in self.places.iter_mut().filter(|place| place.supplier.is_some_and(|s| s.path == path)) {
@@ -412,26 +396,22 @@ impl Supply {
         }
     }
 
-    /// Gives stripes without supplier back to a neighbour.
-    pub(crate) fn restore(&mut self, now: Now, path: PathId, stripes: StripeMask) {
-        for stripe in stripes.iter() {
-            let place = &mut self.places[usize::from(stripe.0)];
-            place.supplier = place.supplier.or(Some(Supplier::new(now, path)));
-            place.is_guest = false;
-        }
-    }
-
     /// Forgets a neighbour that is gone.
     pub(crate) fn drop_path(&mut self, now: Now, path: PathId) {
+        self.in_mesh(|supply| StripeMask::ALL.iter().for_each(|stripe| supply.vacate(now, stripe, path)));
         StripeMask::ALL.iter().for_each(|stripe| self.vacate(now, stripe, path));
         self.refused.retain(|(refuser, _), _| *refuser != path);
     }
 
     /// Returns the stripes that a neighbour supplies, or is to supply.
     pub(crate) fn supplied_by(&self, path: PathId) -> StripeMask {
+        let does = |place: &Place| {
+            let heir = place.heir.map(|heir| heir.supplier);
+            place.supplier.into_iter().chain(heir).any(|supplier| supplier.path == path)
+        };
         let supplies = |stripe: &Stripe| {
-            let heir = self.places[usize::from(stripe.0)].heir;
-            self.supplier(*stripe) == Some(path) || heir.is_some_and(|heir| heir.supplier.path == path)
+            let at = usize::from(stripe.0);
+            does(&self.places[at]) || self.mesh.is_some_and(|mesh| does(&mesh[at]))
         };
         StripeMask::ALL.iter().filter(supplies).fold(StripeMask::default(), StripeMask::with)
     }
@@ -457,20 +437,24 @@ impl Supply {
         self.places.iter().any(Place::seeks)
     }
 
-    /// Returns this node's own depths, from those of its suppliers.
-    pub(crate) fn depths(&mut self, offerers: &[Offerer]) -> [u8; STRIPES as usize] {
-        let mut depths = [HaveMap::NO_DEPTH; STRIPES as usize];
-        for (at, place) in self.places.iter_mut().enumerate() {
+    /// Returns this node's own distances, from those of its suppliers, to be told to others.
+    pub(crate) fn distances(&mut self, offerers: &[Offerer]) -> [Distance; STRIPES as usize] {
+        let mut distances = [Distance::NONE; STRIPES as usize];
+        for (at, (place, distance)) in self.places.iter_mut().zip(&mut distances).enumerate() {
             let supplier =
                 place.supplier.and_then(|supplier| offerers.iter().find(|o| o.path == supplier.path));
-            if place.is_guest {
-                depths[at] = place.depth;
-            } else if let Some(offerer) = supplier {
-                depths[at] = offerer.depths[at].saturating_add(1).min(HaveMap::NO_DEPTH);
-                place.depth = depths[at];
+            let Some(Distance { round, depth }) = supplier.map(|offerer| offerer.distances[at]) else {
+                continue;
+            };
+            if !place.is_guest {
+                place.depth = depth.saturating_add(1).min(HaveMap::NO_DEPTH);
+            }
+            *distance = Distance { round, depth: place.depth };
+            if place.depth < HaveMap::NO_DEPTH && distance.is_nearer(place.told) {
+                place.told = *distance;
             }
         }
-        depths
+        distances
     }
 
     fn vacate(&mut self, now: Now, stripe: Stripe, path: PathId) {

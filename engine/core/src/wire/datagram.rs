@@ -72,6 +72,9 @@ impl Want {
     /// The bit of the header in a word.
     pub const HEADER: u64 = 1 << 63;
     /// The bits of all shards that can be.
+    /// Word of all data that a block may have, with its header: asked for by who knows nothing of it.
+    pub const BLOCK: u64 = u64::MAX;
+    /// Bits of all shards.
     pub const SHARDS: u64 = (1 << SHARDS_MAX) - 1;
 }
 
@@ -80,6 +83,11 @@ impl Want {
 pub struct HaveMap {
     /// Hops to the publisher by stripe, 0 at the publisher, 15 when the stripe is not received.
     pub depths: [u8; STRIPES as usize],
+    /// By how many rounds of [`HaveMap::ROUND_MS`] the newest word of the publisher's that came down to this node by
+    /// its suppliers is behind `beacon_ms`, by stripe; 0 at the publisher, 15 or more is 15.
+    pub ages: [u8; STRIPES as usize],
+    /// Stripes that it could push beside those that it does; 255 or more is 255.
+    pub room: u8,
     /// Time of the newest beacon held, in ms since the epoch began.
     pub beacon_ms: u64,
     /// Oldest block still held.
@@ -95,6 +103,8 @@ pub struct HaveMap {
 impl HaveMap {
     /// Depth of a stripe that is not received.
     pub const NO_DEPTH: u8 = 15;
+    /// Length of a round: the time between two beacons.
+    pub const ROUND_MS: u64 = 250;
 }
 
 /// Returns the stream tag of a datagram without parsing it.
@@ -178,7 +188,10 @@ impl Datagram {
         let complete = &map.complete[..map.complete.len().min(HAVE_BLOCKS_MAX / 8)];
         let mut out = Vec::with_capacity(48 + complete.len() + 10 * map.partial.len());
         put_head(&mut out, kind::HAVE, tag);
-        map.depths.chunks_exact(2).for_each(|pair| out.push(pair[0] & 0x0f | pair[1] << 4));
+        for pair in map.depths.chunks_exact(2).chain(map.ages.chunks_exact(2)) {
+            out.push(pair[0].min(15) | pair[1].min(15) << 4);
+        }
+        out.push(map.room);
         put_varint(&mut out, map.beacon_ms);
         put_varint(&mut out, map.oldest.0);
         put_varint(&mut out, map.base.0.saturating_sub(map.oldest.0));
@@ -205,11 +218,8 @@ fn decode_fragment(whole: usize, mut reader: Reader<'_>) -> Result<FragmentView,
 }
 
 fn decode_have(mut reader: Reader<'_>) -> Result<HaveMap, DecodeError> {
-    let packed: [u8; STRIPES as usize / 2] = reader.array()?;
-    let mut depths = [0; STRIPES as usize];
-    for (pair, byte) in depths.chunks_exact_mut(2).zip(packed) {
-        pair.copy_from_slice(&[byte & 0x0f, byte >> 4]);
-    }
+    let (depths, ages) = (nibbles(reader.array()?), nibbles(reader.array()?));
+    let room = reader.u8()?;
     let beacon_ms = reader.varint()?;
     let oldest = reader.varint()?;
     let base = oldest.saturating_add(reader.varint()?);
@@ -222,7 +232,25 @@ fn decode_have(mut reader: Reader<'_>) -> Result<HaveMap, DecodeError> {
         }
         partial.push((offset as u16, reader.u64()?));
     }
-    Ok(HaveMap { depths, beacon_ms, oldest: BlockId(oldest), base: BlockId(base), complete, partial })
+    Ok(HaveMap {
+        depths,
+        ages,
+        room,
+        beacon_ms,
+        oldest: BlockId(oldest),
+        base: BlockId(base),
+        complete,
+        partial,
+    })
+}
+
+/// Takes two values out of each byte, the low one first.
+fn nibbles(packed: [u8; STRIPES as usize / 2]) -> [u8; STRIPES as usize] {
+    let mut values = [0; STRIPES as usize];
+    for (pair, byte) in values.chunks_exact_mut(2).zip(packed) {
+        pair.copy_from_slice(&[byte & 0x0f, byte >> 4]);
+    }
+    values
 }
 
 fn encode_wants(kind: u8, tag: StreamTag, wants: &[Want]) -> Vec<u8> {

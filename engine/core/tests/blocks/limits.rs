@@ -128,7 +128,7 @@ fn beacons() {
 #[test]
 fn have_maps_and_wants() {
     let have = |complete: usize, partial: usize, offset: u64| {
-        let mut out = headed(0x14, &[0; 4]);
+        let mut out = headed(0x14, &[0; 9]);
         out.extend_from_slice(&[0, 0, 0]);
         put_varint(&mut out, complete as u64);
         out.resize(out.len() + complete, 0);

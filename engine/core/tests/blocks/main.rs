@@ -10,3 +10,4 @@ mod messages;
 mod overhead;
 mod parity;
 mod seals;
+mod windows;

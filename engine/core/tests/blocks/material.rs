@@ -108,15 +108,20 @@ pub(crate) fn beacon() -> impl Strategy<Value = Beacon> {
 pub(crate) fn have_map() -> impl Strategy<Value = HaveMap> {
     let partial = vec((0..HAVE_BLOCKS_MAX as u16, any::<u64>()), 0..=PARTIALS_MAX);
     let range = (0..=VARINT_MAX / 2, 0..=VARINT_MAX / 2);
-    (proptest::array::uniform8(0..16_u8), varint(), range, vec(any::<u8>(), 0..=HAVE_BLOCKS_MAX / 8), partial)
-        .prop_map(|(depths, beacon_ms, (oldest, held), complete, partial)| HaveMap {
+    let nibbles = || proptest::array::uniform8(0..16_u8);
+    let distances = (nibbles(), nibbles(), any::<u8>());
+    (distances, varint(), range, vec(any::<u8>(), 0..=HAVE_BLOCKS_MAX / 8), partial).prop_map(
+        |((depths, ages, room), beacon_ms, (oldest, held), complete, partial)| HaveMap {
             depths,
+            ages,
+            room,
             beacon_ms,
             oldest: BlockId(oldest),
             base: BlockId(oldest + held),
             complete,
             partial,
-        })
+        },
+    )
 }
 
 pub(crate) fn wants() -> impl Strategy<Value = Vec<Want>> {

@@ -207,6 +207,8 @@ proptest! {
 fn an_encoder_never_makes_what_its_decoder_refuses() {
     let map = HaveMap {
         depths: [15; 8],
+        ages: [15; 8],
+        room: 9,
         complete: vec![0xff; 4000],
         partial: (0..3000).map(|offset| (offset, 1)).collect(),
         ..HaveMap::default()

@@ -48,6 +48,8 @@ pub struct HostConfig {
     pub window_bytes_max: Option<usize>,
     /// Most sessions; the core's default when `None`.
     pub neighbours_max: Option<usize>,
+    /// Whether its node is told what `up` carries.
+    pub up_told: bool,
     /// What it does to others; `None` for an honest member.
     pub hostile: Option<Script>,
 }
@@ -66,6 +68,7 @@ impl Default for HostConfig {
             peers: Vec::new(),
             window_bytes_max: None,
             neighbours_max: None,
+            up_told: false,
             hostile: None,
         }
     }

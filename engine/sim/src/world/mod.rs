@@ -183,6 +183,7 @@ impl World {
         let mut node = NodeConfig::new(peer, self.shared.group.clone(), self.dice.key());
         node.window_bytes_max = config.window_bytes_max.unwrap_or(node.window_bytes_max);
         node.neighbours_max = config.neighbours_max.unwrap_or(node.neighbours_max);
+        node.upload_max = config.up.bits_per_second.filter(|_| config.up_told).map(|rate| rate / 8);
         // A publisher keeps places beside the mesh for those who want all of its stream.
         let sessions_max = node.neighbours_max + Publication::UNICAST_MAX;
         node.memo = self.memo.clone();

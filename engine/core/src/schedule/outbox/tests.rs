@@ -184,3 +184,22 @@ fn a_header_goes_again_behind_its_shards() {
     assert_eq!(sent.collect::<Vec<_>>(), [None, Some(0), Some(1), None, None]);
     assert!(!outbox.has_media());
 }
+
+#[test]
+fn what_is_told_to_go_next_goes_next() {
+    let mut outbox = Outbox::default();
+    outbox.push_catch_up(picture(1, 2, at(0), false));
+    for (block, priority) in [(2, Priority::Disposable), (3, Priority::Reference), (4, Priority::Essential)] {
+        outbox.push(picture(block, 2, at(0), false), priority);
+        outbox.push_pulled(picture(block + 10, 3, at(0), false), priority);
+    }
+    assert_eq!(outbox.media_bytes(), 17.0 * PART_BYTES);
+    let mut order = Vec::new();
+    while let Some((essential, block, parts)) = outbox.next() {
+        let due = outbox.pop_media(at(1)).unwrap();
+        assert_eq!((due.block, essential), (block, [4, 14].contains(&block.0)));
+        order.extend(if order.last() == Some(&block.0) { None } else { Some(block.0) });
+        assert!(parts <= 3);
+    }
+    assert_eq!((order, outbox.pop_media(at(1))), (vec![14, 4, 1, 13, 3, 12, 2], None));
+}

@@ -9,7 +9,8 @@ const ONE: StripeMask = StripeMask(1 << 3);
 fn offerer(path: u32, depth: u8, rtt_ms: u64) -> Offerer {
     Offerer {
         path: PathId(path),
-        depths: [depth; STRIPES as usize],
+        distances: [Distance { round: 0, depth }; STRIPES as usize],
+        room: (9, Now(0)),
         leads: [Lead::default(); STRIPES as usize],
         consumes: StripeMask::default(),
         rtt: Duration::from_millis(rtt_ms),
@@ -27,7 +28,7 @@ fn ahead(path: u32, depth: u8, by_ms: u64) -> Offerer {
 /// One neighbour three hops from the publisher supplies everything.
 fn supplied() -> Supply {
     let mut supply = Supply::new(Now(0));
-    let asked = supply.assign(Now(0), BlockId(0), &[offerer(1, 3, 20)]);
+    let asked = supply.assign(Now(0), BlockId(0), &[offerer(1, 3, 20)], false);
     assert_eq!(asked[&(PathId(1), None)], StripeMask::ALL);
     supply
 }
@@ -55,11 +56,11 @@ fn a_proof_holds_for_the_supplier_that_it_was_about_and_for_four_seconds() {
     let mut lead = Lead::default();
     lead.note(Now(1), Duration::from_millis(30));
     lead.note(Now(2), Duration::from_millis(20));
-    assert_eq!(lead.over(supplier, Now(4_000 * MS)), Duration::from_millis(30));
-    assert_eq!(lead.over(supplier, Now(4_001 * MS)), Duration::ZERO);
-    assert_eq!(lead.over(Supplier::new(Now(1), PathId(4)), Now(2)), Duration::ZERO);
+    assert_eq!(lead.over(supplier.since, Now(4_000 * MS)), Duration::from_millis(30));
+    assert_eq!(lead.over(supplier.since, Now(4_001 * MS)), Duration::ZERO);
+    assert_eq!(lead.over(Now(1), Now(2)), Duration::ZERO);
     lead.note(Now(5_000 * MS), Duration::from_millis(8));
-    assert_eq!(lead.over(supplier, Now(5_000 * MS)), Duration::from_millis(8));
+    assert_eq!(lead.over(supplier.since, Now(5_000 * MS)), Duration::from_millis(8));
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn who_ends_at_a_block_has_a_successor_from_there_on() {
     assert_eq!(supply.handle_choke(Now(3), PathId(1), ONE, BlockId(40)), []);
     assert!(supply.seeks() && !supply.is_vacant());
     let offerers = [offerer(1, 3, 20), offerer(2, 3, 20)];
-    let asked = supply.assign(Now(4), BlockId(9), &offerers);
+    let asked = supply.assign(Now(4), BlockId(9), &offerers, false);
     assert_eq!(asked.into_iter().collect::<Vec<_>>(), [((PathId(2), Some(BlockId(40))), ONE)]);
     assert!(!supply.seeks());
     assert_eq!(supply.handle_missed(Now(999 * MS), STRIPE, BlockId(41), |_| true), None, "once is nothing");
@@ -110,9 +111,9 @@ fn who_ends_at_a_block_has_a_successor_from_there_on() {
 fn without_a_successor_a_place_is_vacant_from_that_block_on() {
     let mut supply = supplied();
     supply.handle_choke(Now(3), PathId(1), ONE, BlockId(40));
-    assert_eq!(supply.assign(Now(4), BlockId(39), &[offerer(1, 3, 20)]).len(), 0);
+    assert_eq!(supply.assign(Now(4), BlockId(39), &[offerer(1, 3, 20)], false).len(), 0);
     assert_eq!(supply.supplier(STRIPE), Some(PathId(1)));
-    assert_eq!(supply.assign(Now(5), BlockId(40), &[offerer(1, 3, 20)]).len(), 0);
+    assert_eq!(supply.assign(Now(5), BlockId(40), &[offerer(1, 3, 20)], false).len(), 0);
     assert!(supply.is_vacant());
 }
 
@@ -154,13 +155,85 @@ fn who_is_asked_takes_the_place_of_a_supplier_that_goes() {
 fn a_guest_keeps_the_depth_that_it_had_and_goes_home_to_who_is_no_deeper() {
     let mut supply = supplied();
     let offerers = [offerer(1, 3, 20), offerer(9, 0, 20)];
-    assert_eq!(supply.depths(&offerers), [4; STRIPES as usize]);
-    assert_eq!(supply.replace_all(Now(2), PathId(9)), [(PathId(1), StripeMask::ALL)]);
-    assert_eq!(supply.depths(&offerers), [4; STRIPES as usize], "nobody is to lean on it");
+    let depth = |supply: &mut Supply, offerers: &[Offerer]| supply.distances(offerers).map(|told| told.depth);
+    assert_eq!(depth(&mut supply, &offerers), [4; STRIPES as usize]);
+    supply.begin_guest(Now(2), PathId(9));
+    assert_eq!(supply.settle_guest(PathId(9), STRIPE), [(PathId(1), StripeMask::ALL)]);
+    assert_eq!(depth(&mut supply, &offerers), [4; STRIPES as usize], "nobody is to lean on it");
     supply.end(PathId(9), BlockId(70));
     let home = [offerer(2, 5, 1), offerer(3, 4, 20), offerer(9, 0, 20)];
-    let asked = supply.assign(Now(3), BlockId(60), &home);
+    let asked = supply.assign(Now(3), BlockId(60), &home, false);
     assert_eq!(asked.into_iter().collect::<Vec<_>>(), [((PathId(3), Some(BlockId(70))), StripeMask::ALL)]);
     supply.handle_push(Now(4), PathId(3), STRIPE, BlockId(70));
-    assert_eq!(supply.depths(&home)[usize::from(STRIPE.0)], 5);
+    assert_eq!(depth(&mut supply, &home)[usize::from(STRIPE.0)], 5);
+}
+
+#[test]
+fn where_uploads_are_limited_only_who_is_nearer_than_this_node_ever_told_to_be_is_asked() {
+    let mut supply = supplied();
+    let round = |offerer: Offerer, round: u64| {
+        let distances = offerer.distances.map(|told| Distance { round, ..told });
+        Offerer { distances, ..offerer }
+    };
+    let told = supply.distances(&[round(offerer(1, 3, 20), 5)]);
+    assert_eq!(told, [Distance { round: 5, depth: 4 }; STRIPES as usize]);
+    // Further away by now, which those do not know who heard of the nearer place.
+    supply.distances(&[round(offerer(1, 8, 20), 5)]);
+    supply.drop_path(Now(3), PathId(1));
+    let mut asks =
+        |depth, at| supply.assign(Now(4), BlockId(9), &[round(offerer(2, depth, 20), at)], true).len();
+    assert_eq!([asks(4, 5), asks(8, 5), asks(1, 4)], [0; 3], "they may be fed from here");
+    assert_eq!(asks(13, 6), 1, "a newer round did not come from here");
+}
+
+#[test]
+fn the_publisher_is_asked_whatever_it_told_last() {
+    let mut supply = supplied();
+    let here = Distance { round: 5, depth: 3 };
+    supply.distances(&[Offerer { distances: [here; STRIPES as usize], ..offerer(1, 3, 20) }]);
+    supply.drop_path(Now(3), PathId(1));
+    assert_eq!(supply.assign(Now(4), BlockId(9), &[offerer(9, 0, 20)], true).len(), 1);
+}
+
+#[test]
+fn a_refused_guest_has_all_its_suppliers_still() {
+    // The publisher supplies one stripe in the mesh, and is asked for all.
+    let mut supply = supplied();
+    supply.handle_choke(Now(3), PathId(1), ONE, BlockId(0));
+    supply.assign(Now(4), BlockId(9), &[offerer(9, 0, 20)], false);
+    let before =
+        |supply: &Supply| StripeMask::ALL.iter().map(|stripe| supply.supplier(stripe)).collect::<Vec<_>>();
+    let mesh = before(&supply);
+    assert_eq!((mesh[3], mesh[4]), (Some(PathId(9)), Some(PathId(1))));
+
+    supply.begin_guest(Now(5), PathId(9));
+    assert_eq!(supply.settle_guest(PathId(9), STRIPE), [], "that it pushed before");
+    supply.handle_choke(Now(6), PathId(1), StripeMask(1 << 6), BlockId(0));
+    assert!(supply.cancel_guest());
+    let mut after = mesh.clone();
+    after[6] = None;
+    assert_eq!(before(&supply), after, "but for who went meanwhile");
+    assert!(!supply.cancel_guest());
+
+    supply.begin_guest(Now(7), PathId(9));
+    let others = StripeMask(StripeMask::ALL.0 & !(1 << 3) & !(1 << 6));
+    assert_eq!(supply.settle_guest(PathId(9), Stripe(4)), [(PathId(1), others)]);
+    assert!(!supply.cancel_guest(), "it is a guest now");
+}
+
+#[test]
+fn where_uploads_are_limited_who_has_room_is_asked_and_again_once_it_has() {
+    let asked = |supply: &mut Supply, at: u64, offerers: &[Offerer]| {
+        let asked = supply.assign(Now(at), BlockId(9), offerers, true);
+        asked.into_keys().map(|(path, _)| path.0).collect::<Vec<_>>()
+    };
+    let with = |path: u32, room: u8, told: u64| Offerer { room: (room, Now(told)), ..offerer(path, 3, 20) };
+    assert_eq!(asked(&mut Supply::new(Now(0)), 1, &[with(1, 0, 0)]), []);
+    assert_eq!(asked(&mut Supply::new(Now(0)), 1, &[with(1, 2, 0), with(2, 8, 0)]), [2]);
+
+    let mut supply = Supply::new(Now(0));
+    assert_eq!(asked(&mut supply, 1, &[with(1, 2, 0)]), [1]);
+    supply.handle_choke(Now(10), PathId(1), StripeMask::ALL, BlockId(0));
+    assert_eq!(asked(&mut supply, 20, &[with(1, 2, 5)]), [], "it told before it refused");
+    assert_eq!(asked(&mut supply, 20, &[with(1, 2, 15)]), [1]);
 }
