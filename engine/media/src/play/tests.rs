@@ -148,11 +148,13 @@ fn behind_the_end_everything_is_played_and_then_it_is_over() {
     play(&mut player, |_| 400_000, |_| true);
     player.end();
     let screen = player.screen();
-    for now in (START + 11_000_000..START + 13_000_000).step_by(STEP as usize) {
+    // Decoders may be behind on a busy machine: time goes on until they are done.
+    let over = (START + 11_000_000..START + 71_000_000).step_by(STEP as usize).any(|now| {
         screen.next(Now(now));
         player.speaker().fill(Now(now), Duration::ZERO, &mut [0.0; 960]);
-    }
-    assert!(player.drain(Duration::from_secs(10)));
+        player.drain(Duration::from_millis(if now < START + 13_000_000 { 0 } else { 10 }))
+    });
+    assert!(over);
     assert!(!screen.is_closed());
     drop(player);
     assert!(screen.is_closed());
