@@ -80,8 +80,7 @@ impl Node {
         let served = |session: &&Session| {
             session.path != path && session.streams.get(&tag).is_some_and(|remote| remote.unicast)
         };
-        let own = usize::from(self.remote_mut(path, tag).map_or(0, |remote| remote.consumes.len() as u8));
-        let all = self.pushes_of_all(tag) - own + usize::from(STRIPES);
+        let all = self.pushes_of_all(tag, Some(path)) + usize::from(STRIPES);
         let borne = self.pushes_borne(tag, PROMISED_WITH_GUEST).is_none_or(|borne| all <= borne);
         let borne = borne && (self.uplink.rate().is_none() || self.guest_at <= now);
         if !borne || self.sessions.values().filter(served).count() >= places {

@@ -85,13 +85,15 @@ impl Node {
         let rate = self.uplink.media_rate()? * share;
         let cost = |stream: &Stream| stream.made.rate().max(1.0) / f64::from(STRIPES);
         let others = self.streams.values().filter(|stream| stream.tag() != tag);
-        let others: f64 = others.map(|stream| cost(stream) * self.pushes_of_all(stream.tag()) as f64).sum();
+        let others: f64 =
+            others.map(|stream| cost(stream) * self.pushes_of_all(stream.tag(), None) as f64).sum();
         Some(((rate - others) / cost(self.streams.get(&tag)?)).max(1.0) as usize)
     }
 
-    /// Counts the pushes of all stripes, those among them that go to guests, and those that end soon.
-    pub(super) fn pushes_of_all(&self, tag: StreamTag) -> usize {
-        let remotes = self.sessions.values().filter_map(|session| session.streams.get(&tag));
+    /// Counts the pushes of all stripes to all but one, those among them that go to guests, and those that end soon.
+    pub(super) fn pushes_of_all(&self, tag: StreamTag, but: Option<PathId>) -> usize {
+        let sessions = self.sessions.values().filter(|session| Some(session.path) != but);
+        let remotes = sessions.filter_map(|session| session.streams.get(&tag));
         remotes.filter(|remote| !remote.parked).map(|remote| remote.consumes.len() as usize).sum()
     }
 

@@ -71,10 +71,9 @@ pub struct Want {
 impl Want {
     /// The bit of the header in a word.
     pub const HEADER: u64 = 1 << 63;
-    /// The bits of all shards that can be.
     /// Word of all data that a block may have, with its header: asked for by who knows nothing of it.
     pub const BLOCK: u64 = u64::MAX;
-    /// Bits of all shards.
+    /// The bits of all shards that can be.
     pub const SHARDS: u64 = (1 << SHARDS_MAX) - 1;
 }
 
