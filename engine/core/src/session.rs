@@ -89,9 +89,8 @@ pub(crate) struct Remote {
     patience: Duration,
     /// Until when it draws level with the stream, and waits longer.
     joining_until: Now,
-    pub(crate) depths: [u8; STRIPES as usize],
-    /// The publisher's round of which that was last confirmed, by stripe.
-    pub(crate) rounds: [u64; STRIPES as usize],
+    /// How far from the publisher it is, by stripe.
+    pub(crate) distances: [Distance; STRIPES as usize],
     /// Stripes that it could push beside those that it does.
     pub(crate) room: u8,
     pub(crate) leads: [Lead; STRIPES as usize],
@@ -126,8 +125,7 @@ impl Remote {
             unicast: false,
             patience: Duration::from_secs(2),
             joining_until: now,
-            depths: [HaveMap::NO_DEPTH; STRIPES as usize],
-            rounds: [0; STRIPES as usize],
+            distances: [Distance::NONE; STRIPES as usize],
             room: u8::MAX,
             leads: [Lead::default(); STRIPES as usize],
             heard: now,
@@ -147,7 +145,7 @@ impl Remote {
     /// Returns what stays of it when this node leaves the stream: whether and how far from the publisher the neighbour
     /// carries it.
     pub(crate) fn renewed(&self, now: Now) -> Self {
-        Self { offers: self.offers, depths: self.depths, rounds: self.rounds, ..Self::new(now) }
+        Self { offers: self.offers, distances: self.distances, ..Self::new(now) }
     }
 
     /// Takes the playout delay of a subscriber, 50 ms to 60 s, and whether it has yet to draw level. One that has the
@@ -170,14 +168,16 @@ impl Remote {
         comes_too_late(self.patience, Duration::ZERO, rtt)
     }
 
-    /// Takes a have-map. Nothing behind `newest_max` and `round_max`, what a beacon vouches for
-    /// and 2 s more, is believed.
+    /// Takes a have-map. Nothing behind `newest_max` and `round_max`, what a beacon vouches for and 2 s more, is
+    /// believed.
     pub(crate) fn handle_have(&mut self, now: Now, map: &HaveMap, (newest_max, round_max): (BlockId, u64)) {
         self.heard = now;
-        self.depths = map.depths;
         self.room = map.room;
         let round = (map.beacon_ms / HaveMap::ROUND_MS).min(round_max);
-        self.rounds = map.ages.map(|age| round.saturating_sub(u64::from(age)));
+        self.distances = std::array::from_fn(|at| Distance {
+            round: round.saturating_sub(u64::from(map.ages[at])),
+            depth: map.depths[at],
+        });
         self.beacon_ms = self.beacon_ms.max(map.beacon_ms);
         self.oldest = map.oldest;
         self.base = self.base.max(map.base.min(newest_max.next()));
@@ -198,9 +198,14 @@ impl Remote {
         self.heard
     }
 
-    /// Returns how far from the publisher it is, by stripe.
-    pub(crate) fn distances(&self) -> [Distance; STRIPES as usize] {
-        std::array::from_fn(|at| Distance { round: self.rounds[at], depth: self.depths[at] })
+    /// Takes note that it is the publisher.
+    pub(crate) fn be_publisher(&mut self) {
+        self.distances.iter_mut().for_each(|distance| distance.depth = 0);
+    }
+
+    /// Returns the fewest hops to the publisher that it has on a stripe.
+    pub(crate) fn depth(&self) -> u8 {
+        self.distances.iter().map(|distance| distance.depth).min().unwrap_or(HaveMap::NO_DEPTH)
     }
 
     /// Takes note that another neighbour pushed a block's header only now, if this one told that it had it.

@@ -7,7 +7,7 @@ use super::stream::{Challenge, Stream};
 use super::{Action, Known, Node};
 use super::{Announcement, Event, Sighting};
 use crate::catalogue::Catalogue;
-use crate::ids::{BlockId, Now, PathId, PeerId, STRIPES, StreamTag};
+use crate::ids::{BlockId, Now, PathId, PeerId, StreamTag};
 use crate::seal::{EpochKeys, VerifyError};
 use crate::session::{Remote, Session};
 use crate::wire::{CARRIED_MAX, Control, Hello, Offer, StripeMask, SubscribeFrom, Want};
@@ -175,7 +175,7 @@ impl Node {
         let remote = session.streams.or_insert_with(tag, || Remote::new(now));
         remote.offers = true;
         if from_publisher {
-            remote.depths = [0; STRIPES as usize];
+            remote.be_publisher();
         }
         if let Some(catalogue) = catalogue {
             self.learn(offer, catalogue);
@@ -276,7 +276,7 @@ impl Node {
             self.sessions.values().filter(|session| session.path != path && session.greeted).filter_map(
                 |session| {
                     let remote = session.streams.get(&tag).filter(|remote| remote.offers)?;
-                    Some((session.peer != publisher, remote.depths.iter().min().copied(), session.path))
+                    Some((session.peer != publisher, remote.depth(), session.path))
                 },
             );
         if let Some((.., nearest)) = nearest.min() {

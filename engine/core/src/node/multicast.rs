@@ -308,7 +308,7 @@ impl Node {
         let publisher = stream.publisher();
         let carriers = self.sessions.values_mut().filter(|session| session.greeted).filter_map(|session| {
             let remote = session.streams.get(&tag).filter(|remote| remote.offers)?;
-            Some((session.peer != publisher, remote.depths.iter().min().copied(), session))
+            Some((session.peer != publisher, remote.depth(), session))
         });
         if let Some((.., session)) = carriers.min_by_key(|(far, depth, session)| (*far, *depth, session.path))
         {

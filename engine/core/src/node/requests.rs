@@ -24,7 +24,7 @@ impl Node {
         let remote = session.streams.or_insert_with(tag, || Remote::new(now));
         remote.handle_have(now, map, (newest_max, round_max));
         if publisher {
-            remote.depths = [0; crate::ids::STRIPES as usize];
+            remote.be_publisher();
         }
         remote.forget_before(stream.window.first());
         if stream.supply.is_vacant() {

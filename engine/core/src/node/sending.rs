@@ -102,7 +102,7 @@ pub(super) fn offerers(sessions: &Few<PathId, Session>, tag: StreamTag) -> Vec<O
         let remote = session.streams.get(&tag).filter(|remote| remote.offers)?;
         Some(Offerer {
             path: session.path,
-            distances: remote.distances(),
+            distances: remote.distances,
             room: (remote.room, remote.heard()),
             leads: remote.leads,
             consumes: remote.consumes,

@@ -86,13 +86,12 @@ impl Node {
             .values()
             .filter_map(|session| {
                 let remote = session.streams.get(&tag).filter(|remote| session.greeted && remote.offers)?;
-                let depth =
-                    if session.peer == publisher { Some(0) } else { remote.depths.iter().min().copied() };
+                let depth = if session.peer == publisher { 0 } else { remote.depth() };
                 Some((depth, session.path))
             })
             .collect();
         nearest.sort_unstable();
-        let reaches_publisher = nearest.first().is_some_and(|(depth, _)| *depth == Some(0));
+        let reaches_publisher = nearest.first().is_some_and(|(depth, _)| *depth == 0);
         nearest.truncate(if reaches_publisher { 1 } else { ROUND_MAX });
         for (_, path) in nearest {
             let nonce = self.rng.next_u64();

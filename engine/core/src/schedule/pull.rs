@@ -15,7 +15,7 @@ const SHARD_TIME: Duration = Duration::from_micros(800);
 const OUTSTANDING_MAX: u32 = 256;
 /// Time for which who had no room to answer is asked behind others.
 const BUSY: Duration = Duration::from_millis(200);
-/// Time beyond that is granted where uploads are limited: what waits there goes first.
+/// Time that an answer is granted besides where uploads are limited: what was promised goes before it.
 const LIMITED_SLACK: Duration = Duration::from_millis(50);
 /// Shortest wait for what should come by push: reordering and scheduling on a LAN.
 const TOLERANCE_MIN: Duration = Duration::from_millis(12);

@@ -173,7 +173,7 @@ impl Supply {
                     && !leads_here
                     && place.supplier.is_none_or(|supplier| supplier.path != offerer.path)
                     && !offerer.consumes.has(stripe)
-                    && !self.is_refused_by(now, offerer, stripe, limited)
+                    && !self.is_refused(now, offerer, stripe, limited)
                     && (!limited || offerer.room.0 > 0)
             };
             let rank = |offerer: &&Offerer| {
@@ -223,7 +223,7 @@ impl Supply {
                     && offerer.distances[at].depth <= current.distances[at].depth
                     && offerer.failures <= current.failures
                     && !offerer.consumes.has(stripe)
-                    && !self.is_refused(now, offerer.path, stripe)
+                    && !self.is_refused(now, offerer, stripe, false)
             };
             let gain = |offerer: &Offerer| offerer.leads[at].over(supplier.since, now);
             let others = offerers.iter().filter(fit);
@@ -279,15 +279,11 @@ impl Supply {
 
     /// Returns whether a neighbour refused a stripe of late. Where uploads are `limited`, its word that it has room,
     /// which came since, counts for more.
-    fn is_refused_by(&self, now: Now, offerer: &Offerer, stripe: Stripe, limited: bool) -> bool {
+    fn is_refused(&self, now: Now, offerer: &Offerer, stripe: Stripe, limited: bool) -> bool {
         let (room, told) = offerer.room;
         let revoked = |until: Now, wait: Duration| limited && room > 0 && told.after(wait) > until;
         let refused = self.refused.get(&(offerer.path, stripe.0));
         refused.is_some_and(|(until, wait)| *until > now && !revoked(*until, *wait))
-    }
-
-    fn is_refused(&self, now: Now, path: PathId, stripe: Stripe) -> bool {
-        self.refused.get(&(path, stripe.0)).is_some_and(|(until, _)| *until > now)
     }
 
     /// Takes note of a refusal, or of the block from which on a supplier pushes no longer. Returns who is to be asked

@@ -22,7 +22,7 @@ pub(crate) struct Distance {
 }
 
 impl Distance {
-    pub(super) const NONE: Self = Self { round: 0, depth: HaveMap::NO_DEPTH };
+    pub(crate) const NONE: Self = Self { round: 0, depth: HaveMap::NO_DEPTH };
 
     pub(super) fn is_nearer(self, than: Self) -> bool {
         self.round > than.round || self.round == than.round && self.depth < than.depth
