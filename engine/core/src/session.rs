@@ -91,8 +91,8 @@ pub(crate) struct Remote {
     joining_until: Now,
     /// How far from the publisher it is, by stripe.
     pub(crate) distances: [Distance; STRIPES as usize],
-    /// Stripes that it could push beside those that it does.
-    pub(crate) room: u8,
+    /// Stripes of which it would push one more, as it told.
+    pub(crate) gives: StripeMask,
     pub(crate) leads: [Lead; STRIPES as usize],
     /// When its newest have-map came.
     heard: Now,
@@ -126,7 +126,7 @@ impl Remote {
             patience: Duration::from_secs(2),
             joining_until: now,
             distances: [Distance::NONE; STRIPES as usize],
-            room: u8::MAX,
+            gives: StripeMask::ALL,
             leads: [Lead::default(); STRIPES as usize],
             heard: now,
             beacon_ms: 0,
@@ -172,7 +172,7 @@ impl Remote {
     /// believed.
     pub(crate) fn handle_have(&mut self, now: Now, map: &HaveMap, (newest_max, round_max): (BlockId, u64)) {
         self.heard = now;
-        self.room = map.room;
+        self.gives = map.gives;
         let round = (map.beacon_ms / HaveMap::ROUND_MS).min(round_max);
         self.distances = std::array::from_fn(|at| Distance {
             round: round.saturating_sub(u64::from(map.ages[at])),

@@ -91,7 +91,7 @@ impl World {
                 let map = HaveMap {
                     depths: [feed.u8() & 15; 8],
                     ages: [feed.u8() & 15; 8],
-                    room: feed.u8(),
+                    gives: StripeMask(feed.u8()),
                     beacon_ms: feed.number(),
                     oldest: BlockId(feed.number()),
                     base: BlockId(feed.number()),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use self::foreign::{Foreign, JOINING_MAX};
 pub(crate) use self::ground::{Ground, Outcome};
 pub(crate) use self::table::{Act, Event, next};
-use self::unicast::{RELEASE_AFTER, RETRY, Unicast};
+use self::unicast::{Failures, RELEASE_AFTER, Unicast};
 use crate::health::{FallbackPolicy, PathCause, PathKind, PathVerdict, Verdict, Wish};
 use crate::ids::{Now, micros};
 use crate::node::Subscription;
@@ -53,6 +53,8 @@ pub(crate) struct Delivery {
     /// Since when neighbours push; `None` while they are parked.
     mesh: Option<Now>,
     unicast: Unicast,
+    /// Requests for unicast that nothing came of.
+    failures: Failures,
     foreign: Foreign,
     /// The path that the caller fell to: nothing better is put in use by itself.
     pinned: Option<PathKind>,
@@ -85,6 +87,7 @@ impl Delivery {
             started: false,
             mesh: Some(now),
             unicast: Unicast::Off,
+            failures: Failures::default(),
             foreign: if foreign { Foreign::Idle } else { Foreign::Absent },
             pinned: None,
             clean: [None; 3],
@@ -163,7 +166,9 @@ impl Delivery {
         let unicast = match self.unicast {
             Unicast::Off => [None; 3],
             Unicast::Waiting(at) | Unicast::Refused { until: at, .. } => [Some(at), None, None],
-            Unicast::Asked(at) => [self.grace(), RELEASE_AFTER, RETRY].map(|wait| Some(at.after(wait))),
+            Unicast::Asked(at) => {
+                [self.grace(), RELEASE_AFTER, self.retry()].map(|wait| Some(at.after(wait)))
+            }
         };
         let some = [low, starving, grace, joining].into_iter().chain(unicast).flatten();
         held.chain(some).filter(|at| *at > now).min()
@@ -349,7 +354,7 @@ impl Delivery {
             (_, Unicast::Waiting(at)) if *at <= now => {
                 self.fire(now, Event::BufferLow, PathCause::BufferLow);
             }
-            (_, Unicast::Asked(since)) if since.after(RETRY) <= now => self.ask_unicast(now),
+            (_, Unicast::Asked(since)) if since.after(self.retry()) <= now => self.ask_unicast_again(now),
             _ => {}
         }
     }
@@ -418,7 +423,10 @@ impl Delivery {
             PathKind::Multicast if self.mesh.take().is_some() || left_unicast => self.wish(Wish::ParkMesh),
             PathKind::Mesh => self.start_mesh(now),
             // The publisher took the neighbours' place.
-            PathKind::Unicast => self.mesh = None,
+            PathKind::Unicast => {
+                self.mesh = None;
+                self.failures = Failures::default();
+            }
             PathKind::Multicast | PathKind::Foreign => {}
         }
     }

@@ -12,7 +12,32 @@ const SPREAD_SHARE: u32 = 10;
 /// Time after which unicast that is not needed is let go, so that its place is free for others.
 pub(super) const RELEASE_AFTER: Duration = Duration::from_secs(1);
 /// Time after which a request for unicast that nothing came of is repeated.
-pub(super) const RETRY: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_secs(2);
+/// By so much at most that time grows, and one that the publisher names: it doubles each time that nothing comes of a
+/// request, so that a crowd of viewers who starve does not fill the uplink of who could help some of them.
+const RETRY_GROWTH_MAX: u32 = 16;
+/// Time after which such failures are forgotten.
+const RETRY_MEMORY: Duration = Duration::from_secs(60);
+
+/// How often requests for unicast failed in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Failures {
+    count: u32,
+    last: Now,
+}
+
+impl Failures {
+    /// Takes note of one more.
+    fn note(&mut self, now: Now) {
+        let count = if now.since(self.last) > RETRY_MEMORY { 0 } else { self.count };
+        *self = Self { count: count + 1, last: now };
+    }
+
+    /// Returns how long to wait where the first wait would be `first`.
+    fn wait(self, first: Duration) -> Duration {
+        first * 2_u32.saturating_pow(self.count).min(RETRY_GROWTH_MAX)
+    }
+}
 
 /// How a subscription stands with its publisher.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +68,11 @@ impl Delivery {
         if !self.asks_unicast() {
             return;
         }
-        let wait = if let PathCause::Busy { retry_after } = &cause { *retry_after } else { RETRY };
+        let wait =
+            self.failures.wait(if let PathCause::Busy { retry_after } = cause { retry_after } else { RETRY });
+        self.failures.note(now);
+        let cause =
+            if let PathCause::Busy { .. } = cause { PathCause::Busy { retry_after: wait } } else { cause };
         self.unicast = Unicast::Refused { until: now.after(wait), cause: cause.clone() };
         self.announce(PathKind::Unicast, cause);
     }
@@ -56,6 +85,17 @@ impl Delivery {
         if wait.is_zero() {
             self.fire(now, Event::BufferLow, PathCause::BufferLow);
         }
+    }
+
+    /// Returns the time after which a request that nothing came of is repeated.
+    pub(super) fn retry(&self) -> Duration {
+        self.failures.wait(RETRY)
+    }
+
+    /// Asks once more: nothing came of it.
+    pub(super) fn ask_unicast_again(&mut self, now: Now) {
+        self.failures.note(now);
+        self.ask_unicast(now);
     }
 
     pub(super) fn ask_unicast(&mut self, now: Now) {
@@ -71,5 +111,22 @@ impl Delivery {
             self.wish(Wish::StopUnicast);
         }
         asked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_sixteen_fold_and_failures_are_forgotten_after_a_minute() {
+        let mut failures = Failures::default();
+        let mut waits = |at_s: u64| {
+            let wait = failures.wait(Duration::from_secs(1)).as_secs();
+            failures.note(Now(at_s * 1_000_000));
+            wait
+        };
+        assert_eq!([1, 2, 4, 8, 16, 32].map(&mut waits), [1, 2, 4, 8, 16, 16]);
+        assert_eq!([93, 94].map(&mut waits), [16, 2]);
     }
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::Node;
 use crate::ids::{BlockId, PathId, STRIPES, StreamTag, Stripe};
-use crate::session::Session;
-use crate::wire::{Control, StripeMask};
+use crate::wire::{Control, HaveMap, StripeMask};
 
 /// Stripes a neighbour must have more than another before one is taken from it for the other's sake.
 const FAIRNESS: u32 = 2;
@@ -18,33 +17,77 @@ const BRANCHING: usize = 4;
 /// Pushes of one stripe at most where uploads are limited: a picture of a random-access point goes to so many before
 /// the next is due.
 const LIMITED_BRANCHES: usize = 4;
+/// Hops by which a stripe must come from further away to be given up for another where uploads are limited.
+const FURTHER: u8 = 3;
 
 impl Node {
-    /// Gives a neighbour a push of a stripe, if need be at the cost of one that has more than its share.
+    /// Gives a neighbour a push of a stripe, if need be at the cost of another.
     pub(super) fn admit(&mut self, path: PathId, tag: StreamTag, stripe: Stripe, from: BlockId) -> bool {
-        let consumers = |session: &&Session| {
-            let remote = session.streams.get(&tag);
-            remote.is_some_and(|remote| remote.stays().has(stripe) && !remote.unicast)
-        };
-        let taken: Vec<_> = self.sessions.values().filter(consumers).map(|session| session.path).collect();
-        let share = |path: &PathId| {
-            self.sessions.get(path).and_then(|s| s.streams.get(&tag)).map_or(0, |r| r.stays().len())
-        };
-        // Who has a supplier up to there can find another one.
-        let urgent = self.streams.get(&tag).is_some_and(|stream| from <= stream.window.end());
-        let own = share(&path);
-        let room = taken.len() < self.stripe_places(tag) && self.room(tag) > 0;
-        if !taken.contains(&path) && !room {
-            let Some(richest) = taken.iter().copied().max_by_key(share) else { return false };
-            // Where uploads are limited all places are taken: each that changes hands is sought anew by somebody.
-            if !urgent || self.uplink.rate().is_some() || share(&richest) < own + FAIRNESS {
-                return false;
-            }
-            self.end_pushing(richest, tag, StripeMask::default().with(stripe));
+        let has = self.consumers(tag).any(|(consumer, stays)| consumer == path && stays.has(stripe));
+        if !has && !self.has_room(tag, stripe) {
+            // Who has a supplier up to there can find another one.
+            let urgent = self.streams.get(&tag).is_some_and(|stream| from <= stream.window.end());
+            let given_up = match self.uplink.rate() {
+                Some(_) => self.further_away(tag, stripe, Some(path)),
+                None => self.beyond_share(tag, stripe, path).filter(|_| urgent),
+            };
+            let Some((loser, lost)) = given_up else { return false };
+            self.end_pushing(loser, tag, StripeMask::default().with(lost));
         }
         let Some(remote) = self.remote_mut(path, tag) else { return false };
         remote.push_from(stripe, from);
         true
+    }
+
+    /// Returns the stripes of which one more would be pushed to who asks. Without a limit that is any: a place is found
+    /// for who has less than his share.
+    pub(super) fn gives(&self, tag: StreamTag) -> StripeMask {
+        if self.uplink.rate().is_none() {
+            return StripeMask::ALL;
+        }
+        let gives =
+            |stripe: &Stripe| self.has_room(tag, *stripe) || self.further_away(tag, *stripe, None).is_some();
+        StripeMask::ALL.iter().filter(gives).fold(StripeMask::default(), StripeMask::with)
+    }
+
+    /// Returns who is pushed what without an end, but for guests.
+    fn consumers(&self, tag: StreamTag) -> impl Iterator<Item = (PathId, StripeMask)> {
+        let remotes = self.sessions.values().filter_map(move |session| {
+            let remote = session.streams.get(&tag).filter(|remote| !remote.unicast)?;
+            Some((session.path, remote.stays()))
+        });
+        remotes.filter(|(_, stays)| !stays.is_empty())
+    }
+
+    fn has_room(&self, tag: StreamTag, stripe: Stripe) -> bool {
+        self.has_branch(tag, stripe) && self.room(tag) > 0
+    }
+
+    fn has_branch(&self, tag: StreamTag, stripe: Stripe) -> bool {
+        let branches = self.consumers(tag).filter(|(_, stays)| stays.has(stripe)).count();
+        branches < self.stripe_places(tag)
+    }
+
+    /// Returns a push of a stripe to who has more than his share of them.
+    fn beyond_share(&self, tag: StreamTag, stripe: Stripe, path: PathId) -> Option<(PathId, Stripe)> {
+        let own = self.sessions.get(&path).and_then(|session| session.streams.get(&tag));
+        let own = own.map_or(0, |remote| remote.stays().len());
+        let others = self.consumers(tag).filter(|(_, stays)| stays.has(stripe));
+        let (share, richest) = others.map(|(consumer, stays)| (stays.len(), consumer)).max()?;
+        (share >= own + FAIRNESS).then_some((richest, stripe))
+    }
+
+    /// Returns a push of a stripe that comes to this node from further away than `stripe` does, to others than `path`:
+    /// a limited uplink does most for all where it branches near the publisher.
+    fn further_away(&self, tag: StreamTag, stripe: Stripe, path: Option<PathId>) -> Option<(PathId, Stripe)> {
+        let stream = self.streams.get(&tag).filter(|stream| stream.source.is_none())?;
+        let nearest = stream.supply.depth(stripe).saturating_add(FURTHER);
+        let others = self.consumers(tag).filter(|(consumer, _)| Some(*consumer) != path);
+        let pushes = others.flat_map(|(consumer, stays)| {
+            stays.iter().map(move |at| (stream.supply.depth(at), stays.len(), consumer, at))
+        });
+        let further = pushes.filter(|(depth, ..)| (nearest..HaveMap::NO_DEPTH).contains(depth)).max();
+        further.filter(|_| self.has_branch(tag, stripe)).map(|(.., consumer, at)| (consumer, at))
     }
 
     /// Returns how many pushes of one stripe there may be. Who relays branches widely in the few stripes that he has
@@ -69,8 +112,7 @@ impl Node {
 
     /// Counts the pushes of all stripes.
     fn pushes(&self, tag: StreamTag) -> usize {
-        let remotes = self.sessions.values().filter_map(|session| session.streams.get(&tag));
-        remotes.filter(|remote| !remote.unicast).map(|remote| remote.stays().len() as usize).sum()
+        self.consumers(tag).map(|(_, stays)| stays.len() as usize).sum()
     }
 
     /// Pushes a stripe to a neighbour only until it can have found another supplier, and tells it.

@@ -103,7 +103,7 @@ pub(super) fn offerers(sessions: &Few<PathId, Session>, tag: StreamTag) -> Vec<O
         Some(Offerer {
             path: session.path,
             distances: remote.distances,
-            room: (remote.room, remote.heard()),
+            gives: (remote.gives, remote.heard()),
             leads: remote.leads,
             consumes: remote.consumes,
             rtt: session.rtt(),
@@ -249,7 +249,7 @@ impl Node {
 
     /// Describes what this node holds of a stream, and how far from its publisher it is.
     fn have_map(&mut self, tag: StreamTag) -> HaveMap {
-        let mut map = HaveMap { room: u8::try_from(self.room(tag)).unwrap_or(u8::MAX), ..HaveMap::default() };
+        let mut map = HaveMap { gives: self.gives(tag), ..HaveMap::default() };
         let offerers = offerers(&self.sessions, tag);
         let Some(stream) = self.streams.get_mut(&tag) else { return map };
         map.beacon_ms = stream.last_beacon.as_ref().map_or(0, |last| last.beacon.at.as_millis() as u64);

@@ -142,6 +142,8 @@ pub(super) struct Stream {
     pub(super) pulls: Pulls,
     pub(super) supply: Supply,
     pub(super) supply_at: Now,
+    /// Since when more of it is promised than the uplink bears, or when a push was taken back for that.
+    pub(super) overloaded: Option<Now>,
     /// What comes by multicast.
     pub(super) reception: Reception,
     /// Whether the suppliers' pushes are suspended, since the stream comes by multicast.
@@ -197,6 +199,7 @@ impl Stream {
             pulls: Pulls::default(),
             supply: Supply::new(now),
             supply_at: now,
+            overloaded: None,
             reception: Reception::new(now, reporter),
             parked: false,
             unicast: Unicast::default(),

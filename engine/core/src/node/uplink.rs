@@ -12,13 +12,16 @@ use crate::session::{Remote, Session};
 use crate::wire::{BlockHeader, DATAGRAM_BYTES_MAX, SHARD_BYTES, StripeMask};
 
 /// Shares of what the uplink bears beside control up to which pushes are promised, and beyond which they are taken
-/// back. All viewers wait for what a publisher is late with.
-const RELAYS: (f64, f64) = (1.0, 1.0);
-const PUBLISHER: (f64, f64) = (0.95, 1.03);
+/// back. All viewers wait for what a publisher is late with, and miss what it sheds.
+const RELAYS: (f64, f64) = (1.0, 1.05);
+const PUBLISHER: (f64, f64) = (0.85, 0.95);
+/// Time for which more is promised than it bears before one push is taken back, and then another: rates vary, and whose
+/// push is gone may leave all without the stripe that he feeds.
+const EASING: Duration = Duration::from_secs(1);
 /// Share of it up to which guests are taken on, who come all at once and take eight stripes each.
 pub(super) const PROMISED_WITH_GUEST: f64 = 0.7;
-/// Time for which what waits may keep the uplink busy before nothing more is answered: who asks does better elsewhere.
-const CROWDED: Duration = Duration::from_millis(40);
+/// Bytes that may wait before nothing is answered, two datagrams: what was promised is for many, an answer for one.
+const CROWDED: f64 = 2_400.0;
 /// Bytes of a fragment's datagram beside its shard.
 const FRAGMENT_HEAD: usize = 10;
 
@@ -97,11 +100,10 @@ impl Node {
         remotes.filter(|remote| !remote.parked).map(|remote| remote.consumes.len() as usize).sum()
     }
 
-    /// Returns whether what waits already keeps the uplink busy for so long that who asks does better elsewhere.
+    /// Returns whether so much waits for the uplink that who asks for something does better elsewhere.
     pub(super) fn is_crowded(&self) -> bool {
-        let Some(rate) = self.uplink.rate() else { return false };
-        let bytes: f64 = self.sessions.values().map(|session| session.outbox.media_bytes()).sum();
-        bytes > rate * CROWDED.as_secs_f64()
+        let waits = || self.sessions.values().map(|session| session.outbox.media_bytes()).sum::<f64>();
+        self.uplink.rate().is_some() && waits() > CROWDED
     }
 
     /// Ends pushes that the uplink does not bear: whole ones, so that the others are in time. Guests go first, one
@@ -124,9 +126,15 @@ impl Node {
                 }
                 continue;
             }
-            for _ in borne..pushes {
-                let Some((path, stripe)) = self.least_needed(tag) else { break };
-                self.end_pushing(path, tag, StripeMask::default().with(stripe));
+            let Some(stream) = self.streams.get_mut(&tag) else { continue };
+            let since = *stream.overloaded.get_or_insert(now);
+            if pushes <= borne {
+                stream.overloaded = None;
+            } else if now.since(since) >= EASING {
+                stream.overloaded = Some(now);
+                if let Some((path, stripe)) = self.least_needed(tag) {
+                    self.end_pushing(path, tag, StripeMask::default().with(stripe));
+                }
             }
         }
     }

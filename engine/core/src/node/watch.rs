@@ -368,15 +368,14 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         stream.supply_at = now.after(IMPROVE_PERIOD + spread);
         let Some(subscriber) = stream.subscriber.as_ref().filter(|s| s.fresh && !s.finished) else { return };
-        // Where uploads are limited all places are taken, and whose is changed for another has to find one himself.
         let limited = self.uplink.rate().is_some();
-        if stream.parked || stream.unicast.path.is_some() || stream.catch_up.is_some() || limited {
+        if stream.parked || stream.unicast.path.is_some() || stream.catch_up.is_some() {
             return;
         }
         let patience_ms = u32::try_from(subscriber.delay.as_millis()).unwrap_or(u32::MAX);
         let over = stream.supply.expire(now);
         let edge = stream.edge();
-        let improve = || stream.supply.improve(now, &offerers, |rtt| edge.after(rtt + TELLING));
+        let improve = || stream.supply.improve(now, &offerers, |rtt| edge.after(rtt + TELLING), limited);
         let handovers: Vec<_> = std::iter::from_fn(improve).collect();
         over.into_iter().for_each(|handover| self.undo(tag, handover));
         for Handover { stripe, heir, from, .. } in handovers {

@@ -13,7 +13,7 @@ const SHARD_TIME: Duration = Duration::from_micros(800);
 /// Most shards asked of one neighbour and not yet answered: 256 KiB. Headers, and with them blocks of one datagram,
 /// are asked for all the same: sound does not wait for pictures.
 const OUTSTANDING_MAX: u32 = 256;
-/// Time for which who had no room to answer is asked behind others.
+/// Time for which who had no room to answer is asked behind others, or where uploads are limited not at all.
 const BUSY: Duration = Duration::from_millis(200);
 /// Time that an answer is granted besides where uploads are limited: what was promised goes before it.
 const LIMITED_SLACK: Duration = Duration::from_millis(50);
@@ -49,7 +49,7 @@ struct Request {
 pub(crate) struct Pulls {
     requests: BTreeMap<BlockId, Vec<Request>>,
     outstanding: BTreeMap<PathId, u32>,
-    /// Until when neighbours that had no room are asked behind others.
+    /// Until when neighbours are spared that had no room.
     busy: BTreeMap<PathId, Now>,
     /// How much later than its first evidence a push comes, by stripe; decays by an eighth a block.
     lags: [Duration; STRIPES as usize],
@@ -104,12 +104,15 @@ impl Pulls {
                 || self.outstanding.get(path).is_none_or(|count| *count < OUTSTANDING_MAX)
         };
         let is_busy = |path: PathId| self.busy.get(&path).is_some_and(|until| *until > now);
+        // Where all uplinks are full, to ask again and again fills them with questions and refusals.
+        let fit = |source: &PullSource| {
+            source.holds & wanted != 0 && free(&source.path) && !(limited && is_busy(source.path))
+        };
         let rank = |source: &PullSource| {
             let path = source.path;
             (tries(path), is_busy(path), source.failures, source.publisher, source.rtt, path)
         };
-        let best =
-            sources.filter(|source| source.holds & wanted != 0 && free(&source.path)).min_by_key(rank)?;
+        let best = sources.filter(fit).min_by_key(rank)?;
         let word = best.holds & wanted;
         let waiting = self.outstanding.get(&best.path).copied().unwrap_or(0) + word.count_ones();
         let slack = if limited { LIMITED_SLACK } else { Duration::ZERO };
@@ -230,14 +233,17 @@ mod tests {
     }
 
     #[test]
-    fn who_had_no_room_is_asked_behind_others_for_a_while() {
-        let first = |pulls: &mut Pulls, at: u64, block: u64| {
-            pulls.ask(Now(at), BlockId(block), (1, true), [source(1), source(2)].into_iter()).unwrap().0
+    fn who_had_no_room_is_asked_behind_others_or_not_at_all_for_a_while() {
+        let first = |pulls: &mut Pulls, at: u64, limited: bool, paths: &[u32]| {
+            let sources = paths.iter().map(|path| source(*path));
+            pulls.ask(Now(at), BlockId(at), (1, limited), sources).map(|(path, ..)| path.0)
         };
         let mut pulls = Pulls::default();
         pulls.handle_busy(Now(0), PathId(1));
-        assert_eq!(first(&mut pulls, 1, 1), PathId(2));
-        assert_eq!(first(&mut pulls, 200_000, 2), PathId(1));
+        assert_eq!(first(&mut pulls, 1, false, &[1, 2]), Some(2));
+        assert_eq!(first(&mut pulls, 2, false, &[1]), Some(1));
+        assert_eq!(first(&mut pulls, 3, true, &[1]), None, "where uploads are limited");
+        assert_eq!(first(&mut pulls, 200_000, true, &[1, 2]), Some(1));
     }
 
     #[test]

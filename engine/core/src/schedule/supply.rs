@@ -2,11 +2,13 @@
 
 mod guest;
 mod offerer;
+mod place;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) use self::offerer::{Distance, Lead, Offerer};
+use self::place::{Heir, Place, Supplier, Word};
 use crate::ids::{BlockId, Now, PathId, STRIPES, Stripe};
 use crate::wire::{HaveMap, StripeMask};
 
@@ -14,16 +16,15 @@ use crate::wire::{HaveMap, StripeMask};
 const REFUSAL: Duration = Duration::from_millis(500);
 /// Longest such time.
 const REFUSAL_MAX: Duration = Duration::from_secs(16);
-/// Time a stripe may be without a new block from its supplier while others have newer ones.
-const SILENCE_MAX: Duration = Duration::from_millis(60);
-/// Blocks of a stripe that had to be repaired whole, in a row, before its supplier is given up.
-const MISSED_MAX: u32 = 2;
-
 /// Time for which only neighbours that were no deeper are asked, so that nobody is fed by who he feeds.
 const DEPTH_MEMORY: Duration = Duration::from_millis(300);
 
 /// Time by which a stripe must come sooner from another neighbour to be taken from its supplier.
 const GAIN_MIN: Duration = Duration::from_millis(6);
+/// Hops by which a neighbour must be nearer to the publisher to be asked in a supplier's place where uploads are
+/// limited, and what each of them takes at least.
+const HOPS_MIN: u8 = 3;
+const HOP: Duration = Duration::from_millis(10);
 /// Time in which a neighbour that was asked in a supplier's place has to push, behind the time it is expected to take.
 const HEIR_MAX: Duration = Duration::from_secs(8);
 /// Time beside a round trip in which it refuses, if it does.
@@ -32,74 +33,6 @@ const ANSWER: Duration = Duration::from_millis(20);
 /// later everybody is about as near as can be.
 const IMPROVED_MIN: Duration = Duration::from_millis(500);
 const IMPROVED_MAX: Duration = Duration::from_secs(32);
-
-#[derive(Clone, Copy, Debug)]
-struct Supplier {
-    path: PathId,
-    since: Now,
-    last: Now,
-    missed: u32,
-}
-
-impl Supplier {
-    fn new(now: Now, path: PathId) -> Self {
-        Self { path, since: now, last: now, missed: 0 }
-    }
-
-    /// Takes note that one of its blocks had to be pulled whole, which it `holds` or not; returns whether it is given
-    /// up for that. One that does not waits for its own supplier: to leave it would break a whole tree where one branch
-    /// is mended.
-    fn miss(&mut self, now: Now, holds: bool) -> bool {
-        self.missed += 1;
-        let (most, silence) =
-            if holds { (MISSED_MAX, SILENCE_MAX) } else { (MISSED_MAX * 4, SILENCE_MAX * 8) };
-        self.missed >= most && now.since(self.last) > silence
-    }
-}
-
-/// Who pushes in a supplier's place from a block on.
-#[derive(Clone, Copy, Debug)]
-struct Heir {
-    supplier: Supplier,
-    from: BlockId,
-    /// Block from which on it does not push, as it said.
-    until: Option<BlockId>,
-    word: Word,
-}
-
-/// How a supplier comes to know that it stops where its heir begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    /// It said so itself.
-    Its,
-    /// It is told then, unless the heir refuses before.
-    Due(Now),
-    /// It was told.
-    Given,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    supplier: Option<Supplier>,
-    /// Block from which on the supplier does not push, as it said.
-    until: Option<BlockId>,
-    heir: Option<Heir>,
-    /// Hops to the publisher. A guest of the publisher keeps those that it had in the mesh, where it goes back to.
-    depth: u8,
-    /// The least distance that was told to others.
-    told: Distance,
-    is_guest: bool,
-    vacant_since: Now,
-    /// When a better supplier is looked for again, and how long to wait after that.
-    improved_at: Now,
-    wait: Duration,
-}
-
-impl Place {
-    fn seeks(&self) -> bool {
-        self.heir.is_none() && (self.supplier.is_none() || self.until.is_some())
-    }
-}
 
 /// A change of suppliers at a block: to be asked of the one, and told to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,8 +69,8 @@ impl Supply {
     }
 
     /// Finds suppliers for the stripes that have none, or will have none from a block on: the nearest to the publisher,
-    /// then who supplies least already, or where uploads are `limited` who has most room. `end` is the first block that
-    /// nothing is known of. Returns who is asked for what, and from which block on when that is not the next.
+    /// then who supplies least already, or where uploads are `limited` who gives most stripes. `end` is the first block
+    /// that nothing is known of. Returns who is asked for what, and from which block on when that is not the next.
     pub(crate) fn assign(
         &mut self,
         now: Now,
@@ -166,7 +99,7 @@ impl Supply {
             let fit = |offerer: &&Offerer| {
                 let distance = offerer.distances[usize::from(stripe.0)];
                 let leads_here = match limited {
-                    true => distance.depth > 0 && !distance.is_nearer(place.told),
+                    true => !place.may_hang_on(distance),
                     false => distance.depth > depth_max && !ahead(offerer),
                 };
                 distance.depth < HaveMap::NO_DEPTH - 1
@@ -174,11 +107,11 @@ impl Supply {
                     && place.supplier.is_none_or(|supplier| supplier.path != offerer.path)
                     && !offerer.consumes.has(stripe)
                     && !self.is_refused(now, offerer, stripe, limited)
-                    && (!limited || offerer.room.0 > 0)
+                    && (!limited || offerer.gives.0.has(stripe))
             };
             let rank = |offerer: &&Offerer| {
                 let depth = offerer.distances[usize::from(stripe.0)].depth;
-                let crowding = if limited { u8::MAX - offerer.room.0 } else { 0 };
+                let crowding = if limited { u32::from(STRIPES) - offerer.gives.0.len() } else { 0 };
                 (
                     offerer.failures,
                     depth,
@@ -203,13 +136,16 @@ impl Supply {
     }
 
     /// Looks for a neighbour that is proven to bring a stripe sooner than its supplier does, and takes it for asked. It
-    /// is no deeper than the supplier, so that the trees stay flat. The supplier is told when the other one has had a
-    /// round trip to refuse; `after` returns the first block that it has yet to push in such a time.
+    /// is no deeper than the supplier, so that the trees stay flat. Where uploads are `limited`, that is one which is
+    /// nearer to the publisher by [`HOPS_MIN`]: proofs are rare there, and each hop takes long. The supplier is told
+    /// when the other one has had a round trip to refuse; `after` returns the first block that it has yet to push in
+    /// such a time.
     pub(crate) fn improve(
         &mut self,
         now: Now,
         offerers: &[Offerer],
         after: impl Fn(Duration) -> BlockId,
+        limited: bool,
     ) -> Option<Handover> {
         let mut best = None;
         for stripe in StripeMask::ALL.iter() {
@@ -218,14 +154,28 @@ impl Supply {
             let Place { supplier: Some(supplier), heir: None, until: None, .. } = place else { continue };
             let current = offerers.iter().find(|offerer| offerer.path == supplier.path);
             let Some(current) = current.filter(|_| place.improved_at <= now) else { continue };
+            let depth = current.distances[at].depth;
+            let is_nearer = |offerer: &Offerer| {
+                let distance = offerer.distances[at];
+                match limited {
+                    true => {
+                        let gives = offerer.gives.0.has(stripe) && place.may_hang_on(distance);
+                        gives && distance.depth + HOPS_MIN <= depth
+                    }
+                    false => distance.depth <= depth,
+                }
+            };
             let fit = |offerer: &&Offerer| {
                 offerer.path != current.path
-                    && offerer.distances[at].depth <= current.distances[at].depth
+                    && is_nearer(offerer)
                     && offerer.failures <= current.failures
                     && !offerer.consumes.has(stripe)
-                    && !self.is_refused(now, offerer, stripe, false)
+                    && !self.is_refused(now, offerer, stripe, limited)
             };
-            let gain = |offerer: &Offerer| offerer.leads[at].over(supplier.since, now);
+            let gain = |offerer: &Offerer| match limited {
+                true => HOP * u32::from(depth - offerer.distances[at].depth),
+                false => offerer.leads[at].over(supplier.since, now),
+            };
             let others = offerers.iter().filter(fit);
             let other = others.map(|o| (gain(o), o.path, stripe, (o.rtt, current.rtt))).max();
             best = best.max(other.filter(|(gain, ..)| *gain > GAIN_MIN));
@@ -277,11 +227,11 @@ impl Supply {
         left
     }
 
-    /// Returns whether a neighbour refused a stripe of late. Where uploads are `limited`, its word that it has room,
+    /// Returns whether a neighbour refused a stripe of late. Where uploads are `limited`, its word that it gives it,
     /// which came since, counts for more.
     fn is_refused(&self, now: Now, offerer: &Offerer, stripe: Stripe, limited: bool) -> bool {
-        let (room, told) = offerer.room;
-        let revoked = |until: Now, wait: Duration| limited && room > 0 && told.after(wait) > until;
+        let (gives, told) = offerer.gives;
+        let revoked = |until: Now, wait: Duration| limited && gives.has(stripe) && told.after(wait) > until;
         let refused = self.refused.get(&(offerer.path, stripe.0));
         refused.is_some_and(|(until, wait)| *until > now && !revoked(*until, *wait))
     }
@@ -415,6 +365,11 @@ impl Supply {
     /// Returns who supplies a stripe.
     pub(crate) fn supplier(&self, stripe: Stripe) -> Option<PathId> {
         self.places[usize::from(stripe.0)].supplier.map(|supplier| supplier.path)
+    }
+
+    /// Returns by how many hops a stripe came from the publisher when that was told last.
+    pub(crate) fn depth(&self, stripe: Stripe) -> u8 {
+        self.places[usize::from(stripe.0)].depth
     }
 
     /// Returns how many neighbours supply something.

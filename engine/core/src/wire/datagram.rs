@@ -1,6 +1,8 @@
 //! The datagrams: header, fragment, beacon, have-map, pull, nack and offer.
 
-use super::{DecodeError, Offer, Reader, SHARD_BYTES, SHARDS_MAX, TAG_BYTES, put_prefixed, put_varint};
+use super::{
+    DecodeError, Offer, Reader, SHARD_BYTES, SHARDS_MAX, StripeMask, TAG_BYTES, put_prefixed, put_varint,
+};
 use crate::ids::{BlockId, FragmentId, STRIPES, StreamTag};
 
 /// First byte of a datagram: wire version 1 in the high nibble.
@@ -85,8 +87,8 @@ pub struct HaveMap {
     /// By how many rounds of [`HaveMap::ROUND_MS`] the newest word of the publisher's that came down to this node by
     /// its suppliers is behind `beacon_ms`, by stripe; 0 at the publisher, 15 or more is 15.
     pub ages: [u8; STRIPES as usize],
-    /// Stripes that it could push beside those that it does; 255 or more is 255.
-    pub room: u8,
+    /// Stripes of which it would push one more to who asks.
+    pub gives: StripeMask,
     /// Time of the newest beacon held, in ms since the epoch began.
     pub beacon_ms: u64,
     /// Oldest block still held.
@@ -190,7 +192,7 @@ impl Datagram {
         for pair in map.depths.chunks_exact(2).chain(map.ages.chunks_exact(2)) {
             out.push(pair[0].min(15) | pair[1].min(15) << 4);
         }
-        out.push(map.room);
+        out.push(map.gives.0);
         put_varint(&mut out, map.beacon_ms);
         put_varint(&mut out, map.oldest.0);
         put_varint(&mut out, map.base.0.saturating_sub(map.oldest.0));
@@ -218,7 +220,7 @@ fn decode_fragment(whole: usize, mut reader: Reader<'_>) -> Result<FragmentView,
 
 fn decode_have(mut reader: Reader<'_>) -> Result<HaveMap, DecodeError> {
     let (depths, ages) = (nibbles(reader.array()?), nibbles(reader.array()?));
-    let room = reader.u8()?;
+    let gives = StripeMask(reader.u8()?);
     let beacon_ms = reader.varint()?;
     let oldest = reader.varint()?;
     let base = oldest.saturating_add(reader.varint()?);
@@ -234,7 +236,7 @@ fn decode_have(mut reader: Reader<'_>) -> Result<HaveMap, DecodeError> {
     Ok(HaveMap {
         depths,
         ages,
-        room,
+        gives,
         beacon_ms,
         oldest: BlockId(oldest),
         base: BlockId(base),

@@ -111,10 +111,10 @@ pub(crate) fn have_map() -> impl Strategy<Value = HaveMap> {
     let nibbles = || proptest::array::uniform8(0..16_u8);
     let distances = (nibbles(), nibbles(), any::<u8>());
     (distances, varint(), range, vec(any::<u8>(), 0..=HAVE_BLOCKS_MAX / 8), partial).prop_map(
-        |((depths, ages, room), beacon_ms, (oldest, held), complete, partial)| HaveMap {
+        |((depths, ages, gives), beacon_ms, (oldest, held), complete, partial)| HaveMap {
             depths,
             ages,
-            room,
+            gives: StripeMask(gives),
             beacon_ms,
             oldest: BlockId(oldest),
             base: BlockId(oldest + held),

@@ -7,8 +7,8 @@ use swarmcast_core::catalogue::AccessUnit;
 use swarmcast_core::ids::{BlockId, FragmentId, PeerId, StreamTag};
 use swarmcast_core::wire::{
     BATCH_INLINE_BYTES_MAX, Beacon, BlockHeader, Control, DATAGRAM_BYTES_MAX, Datagram, DecodeError, HaveMap,
-    HeaderProof, Place, Reader, RecordReader, RecordWriter, Report, SHARD_BYTES, VARINT_MAX, ZIGZAG_MAX,
-    decode_catalogue, encode_catalogue, encode_fragment, peek_tag, put_varint, put_zigzag,
+    HeaderProof, Place, Reader, RecordReader, RecordWriter, Report, SHARD_BYTES, StripeMask, VARINT_MAX,
+    ZIGZAG_MAX, decode_catalogue, encode_catalogue, encode_fragment, peek_tag, put_varint, put_zigzag,
 };
 
 use crate::forge::Forge;
@@ -208,7 +208,7 @@ fn an_encoder_never_makes_what_its_decoder_refuses() {
     let map = HaveMap {
         depths: [15; 8],
         ages: [15; 8],
-        room: 9,
+        gives: StripeMask(9),
         complete: vec![0xff; 4000],
         partial: (0..3000).map(|offset| (offset, 1)).collect(),
         ..HaveMap::default()

@@ -222,6 +222,31 @@ fn busy_is_told_and_asked_again_when_it_said() {
 }
 
 #[test]
+fn each_refusal_of_unicast_in_a_row_doubles_the_wait_and_says_so() {
+    let mut scene = Scene::running(&subscription());
+    leave_only_the_origin(&mut scene);
+    scene.blocked.push(PathKind::Unicast);
+    let mut refused = 0;
+    for _ in 0..400 {
+        scene.run(10);
+        if scene.wished(Wish::StartUnicast).len() > refused {
+            refused += 1;
+            scene.monitor.handle_unicast_refused(scene.now, PathCause::Busy { retry_after: ms(1000) });
+            scene.drain();
+        }
+    }
+    let asked = scene.wished(Wish::StartUnicast);
+    let waits: Vec<_> = asked.windows(2).map(|pair| (pair[1] - pair[0]) / 1000).collect();
+    assert_eq!(waits, [1, 2], "{asked:?}");
+    for wait in [1000, 2000, 4000] {
+        let busy = PathCause::Busy { retry_after: ms(wait) };
+        let due =
+            |c: &Change| matches!(c, Change::PathDue { to: PathKind::Unicast, cause, .. } if *cause == busy);
+        assert!(scene.when(due).is_some(), "{wait}: {:?}", scene.told);
+    }
+}
+
+#[test]
 fn manual_announces_and_goes_when_it_is_told() {
     let manual = Subscription { fallback: FallbackPolicy::Manual, ..subscription() };
     let mut scene = Scene::running(&manual);

@@ -39,8 +39,8 @@ pub(crate) struct Offerer {
     pub(crate) leads: [Lead; STRIPES as usize],
     /// Stripes that this node pushes to it.
     pub(crate) consumes: StripeMask,
-    /// Stripes that it could push beside those that it does, as it told at a time.
-    pub(crate) room: (u8, Now),
+    /// Stripes of which it would push one more, as it told at a time.
+    pub(crate) gives: (StripeMask, Now),
     pub(crate) rtt: Duration,
     pub(crate) failures: u32,
 }

@@ -10,7 +10,7 @@ fn offerer(path: u32, depth: u8, rtt_ms: u64) -> Offerer {
     Offerer {
         path: PathId(path),
         distances: [Distance { round: 0, depth }; STRIPES as usize],
-        room: (9, Now(0)),
+        gives: (StripeMask::ALL, Now(0)),
         leads: [Lead::default(); STRIPES as usize],
         consumes: StripeMask::default(),
         rtt: Duration::from_millis(rtt_ms),
@@ -35,7 +35,7 @@ fn supplied() -> Supply {
 
 fn improved(supply: &mut Supply, others: &[Offerer]) -> Option<Handover> {
     let offerers = [&[offerer(1, 3, 30)], others].concat();
-    supply.improve(Now(2), &offerers, |time| BlockId(100 + time.as_millis() as u64))
+    supply.improve(Now(2), &offerers, |time| BlockId(100 + time.as_millis() as u64), false)
 }
 
 #[test]
@@ -222,18 +222,41 @@ fn a_refused_guest_has_all_its_suppliers_still() {
 }
 
 #[test]
-fn where_uploads_are_limited_who_has_room_is_asked_and_again_once_it_has() {
+fn where_uploads_are_limited_who_gives_a_stripe_is_asked_and_again_once_it_does() {
     let asked = |supply: &mut Supply, at: u64, offerers: &[Offerer]| {
         let asked = supply.assign(Now(at), BlockId(9), offerers, true);
         asked.into_keys().map(|(path, _)| path.0).collect::<Vec<_>>()
     };
-    let with = |path: u32, room: u8, told: u64| Offerer { room: (room, Now(told)), ..offerer(path, 3, 20) };
+    let with = |path: u32, gives: u8, told: u64| {
+        let gives = (StripeMask(gives << STRIPE.0), Now(told));
+        Offerer { gives, ..offerer(path, 3, 20) }
+    };
     assert_eq!(asked(&mut Supply::new(Now(0)), 1, &[with(1, 0, 0)]), []);
-    assert_eq!(asked(&mut Supply::new(Now(0)), 1, &[with(1, 2, 0), with(2, 8, 0)]), [2]);
+    assert_eq!(asked(&mut Supply::new(Now(0)), 1, &[with(1, 1, 0), with(2, 3, 0)]), [2]);
 
     let mut supply = Supply::new(Now(0));
     assert_eq!(asked(&mut supply, 1, &[with(1, 2, 0)]), [1]);
     supply.handle_choke(Now(10), PathId(1), StripeMask::ALL, BlockId(0));
     assert_eq!(asked(&mut supply, 20, &[with(1, 2, 5)]), [], "it told before it refused");
     assert_eq!(asked(&mut supply, 20, &[with(1, 2, 15)]), [1]);
+}
+
+#[test]
+fn where_uploads_are_limited_who_is_nearer_by_three_hops_and_gives_the_stripe_takes_its_place() {
+    let at = |path: u32, depth: u8, round: u64| {
+        let offerer = offerer(path, depth, 20);
+        Offerer { distances: [Distance { round, depth }; STRIPES as usize], ..offerer }
+    };
+    let improved = |others: &[Offerer]| {
+        let mut supply = Supply::new(Now(0));
+        supply.assign(Now(0), BlockId(0), &[at(1, 6, 5)], true);
+        supply.distances(&[at(1, 6, 5)]);
+        let offerers = [&[at(1, 6, 5)], others].concat();
+        let handover = supply.improve(Now(2), &offerers, |_| BlockId(100), true);
+        handover.map(|handover| (handover.heir.0, handover.former.0))
+    };
+    assert_eq!(improved(&[at(2, 4, 5), at(3, 4, 9)]), None);
+    assert_eq!(improved(&[at(2, 3, 5), at(3, 2, 5)]), Some((3, 1)));
+    assert_eq!(improved(&[at(2, 3, 4)]), None, "of an older round: it may be fed from here");
+    assert_eq!(improved(&[Offerer { gives: (StripeMask::default(), Now(0)), ..at(2, 1, 5) }]), None);
 }
