@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// Size of the whole, and of what is around the axes: left, top, right, bottom.
 const SIZE: (f64, f64) = (640.0, 280.0);
-const MARGINS: (f64, f64, f64, f64) = (60.0, 12.0, 16.0, 44.0);
+const MARGINS: (f64, f64, f64, f64) = (60.0, 12.0, 24.0, 44.0);
 /// Ticks that an axis should have.
 const TICKS: f64 = 6.0;
 
@@ -158,7 +158,7 @@ mod tests {
     fn a_line_stays_within_its_axes() {
         let plot = Plot { x: axis(0.0, 10.0), y: axis(0.0, 1.0), points: vec![(0.0, 0.0), (20.0, 1.0)] };
         let svg = plot.svg();
-        assert!(svg.contains("d=\"M60.0 236.0L624.0 12.0\""), "{svg}");
+        assert!(svg.contains("d=\"M60.0 236.0L616.0 12.0\""), "{svg}");
     }
 
     #[test]
