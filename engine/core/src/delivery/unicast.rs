@@ -64,15 +64,16 @@ impl Delivery {
     }
 
     /// Takes a refusal of unicast: by the publisher, or since it cannot be reached.
-    pub(crate) fn handle_refusal(&mut self, now: Now, cause: PathCause) {
+    pub(crate) fn handle_refusal(&mut self, now: Now, mut cause: PathCause) {
         if !self.asks_unicast() {
             return;
         }
-        let wait =
-            self.failures.wait(if let PathCause::Busy { retry_after } = cause { retry_after } else { RETRY });
+        let mut wait = self.retry();
+        if let PathCause::Busy { retry_after } = &mut cause {
+            wait = self.failures.wait(*retry_after);
+            *retry_after = wait;
+        }
         self.failures.note(now);
-        let cause =
-            if let PathCause::Busy { .. } = cause { PathCause::Busy { retry_after: wait } } else { cause };
         self.unicast = Unicast::Refused { until: now.after(wait), cause: cause.clone() };
         self.announce(PathKind::Unicast, cause);
     }

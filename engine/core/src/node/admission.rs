@@ -24,7 +24,8 @@ impl Node {
     /// Gives a neighbour a push of a stripe, if need be at the cost of another.
     pub(super) fn admit(&mut self, path: PathId, tag: StreamTag, stripe: Stripe, from: BlockId) -> bool {
         let has = self.consumers(tag).any(|(consumer, stays)| consumer == path && stays.has(stripe));
-        if !has && !self.has_room(tag, stripe) {
+        let room = self.has_branch(tag, stripe) && self.room(tag) > 0;
+        if !has && !room {
             // Who has a supplier up to there can find another one.
             let urgent = self.streams.get(&tag).is_some_and(|stream| from <= stream.window.end());
             let given_up = match self.uplink.rate() {
@@ -45,8 +46,10 @@ impl Node {
         if self.uplink.rate().is_none() {
             return StripeMask::ALL;
         }
-        let gives =
-            |stripe: &Stripe| self.has_room(tag, *stripe) || self.further_away(tag, *stripe, None).is_some();
+        let room = self.room(tag) > 0;
+        let gives = |stripe: &Stripe| {
+            (room && self.has_branch(tag, *stripe)) || self.further_away(tag, *stripe, None).is_some()
+        };
         StripeMask::ALL.iter().filter(gives).fold(StripeMask::default(), StripeMask::with)
     }
 
@@ -59,10 +62,7 @@ impl Node {
         remotes.filter(|(_, stays)| !stays.is_empty())
     }
 
-    fn has_room(&self, tag: StreamTag, stripe: Stripe) -> bool {
-        self.has_branch(tag, stripe) && self.room(tag) > 0
-    }
-
+    /// Returns whether one more push of a stripe is not too many, as long as there is room for any.
     fn has_branch(&self, tag: StreamTag, stripe: Stripe) -> bool {
         let branches = self.consumers(tag).filter(|(_, stays)| stays.has(stripe)).count();
         branches < self.stripe_places(tag)

@@ -127,10 +127,9 @@ impl Node {
                 continue;
             }
             let Some(stream) = self.streams.get_mut(&tag) else { continue };
-            let since = *stream.overloaded.get_or_insert(now);
             if pushes <= borne {
                 stream.overloaded = None;
-            } else if now.since(since) >= EASING {
+            } else if now.since(*stream.overloaded.get_or_insert(now)) >= EASING {
                 stream.overloaded = Some(now);
                 if let Some((path, stripe)) = self.least_needed(tag) {
                     self.end_pushing(path, tag, StripeMask::default().with(stripe));
