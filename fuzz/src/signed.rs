@@ -133,8 +133,10 @@ pub(crate) fn draw_beacon(feed: &mut Feed<'_>) -> Beacon {
         wall: WallClock(feed.number()),
         state: [StreamState::Live, StreamState::Paused, StreamState::Ended][usize::from(feed.u8()) % 3],
         multicast: feed.u8() & 1 == 1,
+        full: feed.u8() & 1 == 1,
         blocks: feed.number(),
         random_access: (feed.u8() & 1 == 0).then_some(BlockId(feed.number())),
+        rate: feed.number(),
         nonces: (0..nonces).map(|_| feed.u64()).collect(),
     }
 }

@@ -15,6 +15,11 @@ use crate::wire::{Control, StripeMask, SubscribeFrom};
 /// Shortest and longest time after which a viewer that was refused unicast is to ask again, in ms.
 const RETRY_MS: (u32, u32) = (1000, 3000);
 
+/// Age past which the publisher's word that it serves no more alone says nothing.
+const FULL_MEMORY: Duration = Duration::from_secs(2);
+/// Time after which it is looked at again.
+const FULL_RETRY: Duration = Duration::from_secs(2);
+
 /// Time between two guests that are taken on, or let go, where uploads are limited: what one of them takes is seen by
 /// then.
 pub(super) const GUEST_PERIOD: Duration = Duration::from_millis(500);
@@ -75,15 +80,8 @@ impl Node {
         tag: StreamTag,
         (from, patience_ms): (BlockId, u32),
     ) {
-        let source = self.streams.get(&tag).and_then(|stream| stream.source.as_ref());
-        let places = source.map_or(0, |source| source.unicast_max);
-        let served = |session: &&Session| {
-            session.path != path && session.streams.get(&tag).is_some_and(|remote| remote.unicast)
-        };
-        let all = self.pushes_of_all(tag, Some(path)) + usize::from(STRIPES);
-        let borne = self.pushes_borne(tag, PROMISED_WITH_GUEST).is_none_or(|borne| all <= borne);
-        let borne = borne && (self.uplink.rate().is_none() || self.guest_at <= now);
-        if !borne || self.sessions.values().filter(served).count() >= places {
+        let rests = self.uplink.rate().is_some() && now < self.guest_at;
+        if rests || !self.serves_one_more(tag, Some(path)) {
             return self.send_busy(path, tag);
         }
         self.guest_at = now.after(GUEST_PERIOD);
@@ -94,6 +92,16 @@ impl Node {
         self.catch_up(now, path, tag, StripeMask::ALL, SubscribeFrom::Block(from));
     }
 
+    /// Returns whether one more viewer than there are beside `path` can have all stripes pushed.
+    pub(super) fn serves_one_more(&self, tag: StreamTag, path: Option<PathId>) -> bool {
+        let source = self.streams.get(&tag).and_then(|stream| stream.source.as_ref());
+        let others = self.sessions.values().filter(|session| Some(session.path) != path);
+        let served = others.filter_map(|session| session.streams.get(&tag)).filter(|remote| remote.unicast);
+        let pushes = self.pushes_of_all(tag, path) + usize::from(STRIPES);
+        let borne = self.pushes_borne(tag, PROMISED_WITH_GUEST).is_none_or(|borne| pushes <= borne);
+        borne && served.count() < source.map_or(0, |source| source.unicast_max)
+    }
+
     /// Refuses unicast, or ends it.
     pub(super) fn send_busy(&mut self, path: PathId, tag: StreamTag) {
         let (least, most) = RETRY_MS;
@@ -101,9 +109,15 @@ impl Node {
         self.send_control(path, &Control::Busy { tag, retry_after_ms });
     }
 
-    /// Asks the publisher for all stripes; dials it when there is no session.
+    /// Asks the publisher for all stripes, unless it told all of late that it serves no more so; dials it when there is
+    /// no session.
     pub(super) fn start_unicast(&mut self, now: Now, tag: StreamTag) {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
+        let told = stream.last_beacon.as_ref().filter(|last| now.since(last.received) < FULL_MEMORY);
+        if told.is_some_and(|last| last.beacon.full) {
+            stream.unicast.wanted = false;
+            return self.refuse_unicast(now, tag, PathCause::Busy { retry_after: FULL_RETRY });
+        }
         stream.unicast.wanted = true;
         stream.parked = false;
         let (publisher, from) = (stream.publisher(), stream.window.base());

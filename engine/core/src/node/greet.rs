@@ -29,6 +29,7 @@ impl Node {
         datagram_bytes_max: usize,
     ) {
         self.members.handle_connected(peer);
+        self.uplink.spend_handshake();
         let double = self.sessions.values().find(|session| session.peer == peer).map(|session| session.path);
         let session = Session::new(now, path, peer, remote, datagram_bytes_max);
         let full = self.sessions.len() >= self.sessions_max() && double.is_none() && !self.make_room(now);

@@ -14,7 +14,7 @@ use crate::ids::{
     BlockId, MediaTime, Now, PathId, Priority, STRIPES, StreamHandle, StreamTag, Stripe, WallClock,
 };
 use crate::multicast::MulticastChoice;
-use crate::schedule::{Audience, Broadcast, Gather, LOSS_MAX, ParityRate};
+use crate::schedule::{Audience, Broadcast, Gather, LOSS_MAX, ParityRate, RateMeter};
 use crate::seal::{SealedBlock, Sealer, Unsealed};
 use crate::window::Window;
 use crate::wire::{
@@ -83,6 +83,8 @@ pub(super) struct Source {
     pub(super) nonces: Vec<u64>,
     /// Those of the newest beacon: the next one names them too, since a packet may be lost.
     pub(super) answered: Vec<u64>,
+    /// What its blocks take on the wire.
+    made: RateMeter,
     /// When the last access unit came.
     unit_at: Now,
     /// When the word that the source pauses is repeated.
@@ -128,6 +130,12 @@ impl Source {
     pub(super) fn hasten(&mut self, now: Now) {
         self.beacon_at = self.beacon_at.min(now);
         self.offer_at = self.offer_at.min(now);
+    }
+
+    /// Returns what its blocks take on the wire without their parity, bytes per second with all headers; 0 in the first
+    /// second.
+    pub(super) fn wire_rate(&self) -> f64 {
+        self.made.latest().unwrap_or(0.0)
     }
 
     /// Returns whether media is multicast anywhere.
@@ -217,7 +225,7 @@ impl Source {
         Unsealed { header, plain: &draft.plain, parity }
     }
 
-    fn beacon(&mut self, now: Now, wall: WallClock) -> Beacon {
+    fn beacon(&mut self, now: Now, wall: WallClock, full: bool) -> Beacon {
         self.beacon_sent = now;
         self.beacon_at = now.after(BEACON_PERIOD);
         let mut nonces = std::mem::take(&mut self.nonces);
@@ -229,8 +237,10 @@ impl Source {
             wall,
             state: self.state,
             multicast: self.is_multicast(),
+            full,
             blocks: self.blocks,
             random_access: self.random_access,
+            rate: self.wire_rate() as u64,
             nonces,
         }
     }
@@ -288,6 +298,7 @@ impl Node {
             beacon_sent: now,
             nonces: Vec::new(),
             answered: Vec::new(),
+            made: RateMeter::new(now),
             unit_at: now,
             pause_again: None,
             audience: Audience::default(),
@@ -412,28 +423,29 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         let header = sealed.header.header();
         let (block, word) = (header.block, header.full_word() | Want::HEADER);
+        let bytes = wire_bytes(header, sealed.header.datagram().len());
         stream.last_fragment = Some(now);
-        stream.made.add(now, wire_bytes(header, sealed.header.datagram().len()));
         stream.window.insert_header(now, sealed.header);
         for fragment in sealed.fragments {
             stream.window.insert_fragment(now, fragment);
         }
         stream.window.trim(now, BlockId(u64::MAX));
         if let Some(source) = &mut stream.source {
+            source.made.add(now, bytes);
             source.broadcasts.values_mut().for_each(|broadcast| broadcast.push(now, block, word));
         }
         sending::push_onward(&mut self.sessions, stream, now, block, word, (None, false));
     }
 
     fn send_beacon(&mut self, now: Now, tag: StreamTag) {
-        let wall = self.wall(now);
+        let (wall, full) = (self.wall(now), !self.serves_one_more(tag, None));
         let Some(stream) = self.streams.get_mut(&tag) else { return };
         let rate = stream.rate.rate();
         let Some(source) = &mut stream.source else { return };
         source.review(now, rate);
         let handle = source.handle;
         let due = source.beacon_at;
-        let beacon = source.beacon(now, wall);
+        let beacon = source.beacon(now, wall, full);
         let datagram = source.sealer.seal_beacon(&beacon);
         let at_ms = beacon.at.as_millis() as u64;
         let urgent = beacon.state != StreamState::Live || stream.state_changed(&beacon);

@@ -9,7 +9,6 @@ use rand_chacha::rand_core::Rng;
 use super::Node;
 use super::sending::push_onward;
 use super::stream::{LastBeacon, Stream};
-use super::uplink::wire_bytes;
 use crate::ids::{BlockId, Now, PathId, StreamTag};
 use crate::seal::{Hashed, VerifyError};
 use crate::session::STRIKES_MAX;
@@ -158,7 +157,6 @@ impl Node {
             Inserted::Duplicate | Inserted::Spare | Inserted::Ahead => return,
         }
         stream.clock.handle_arrival(now, claimed.closed);
-        stream.made.add(now, wire_bytes(&claimed, bytes));
         let asked = stream.note_header(now, via, &claimed, evident);
         if !asked && !via.is_multicast() {
             let others = self.sessions.values_mut().filter(|session| session.path != via.path);

@@ -127,6 +127,7 @@ impl Node {
     /// Sends a message on a session's reliable stream.
     pub(super) fn send_control(&mut self, path: PathId, control: &Control) {
         let message = Bytes::from(control.encode());
+        self.uplink.spend_message(message.len());
         self.actions.push_back(Action::Control { path, message });
     }
 
@@ -153,7 +154,7 @@ impl Node {
                 self.uplink_until = Some(uplink.next_timeout(now));
                 break;
             }
-            let Some(due) = session.outbox.pop_media(now) else { break };
+            let Some(due) = session.outbox.pop_media(now, uplink.rate().is_some()) else { break };
             if let Some(datagram) = take_due(&mut self.streams, due) {
                 session.pace.spend(datagram.len());
                 uplink.spend(datagram.len());

@@ -165,8 +165,6 @@ pub(super) struct Stream {
     pub(super) last_fragment: Option<Now>,
     /// Payload bytes received or made in the running second, and the rate of the seconds before.
     pub(super) rate: RateMeter,
-    /// What the blocks whose headers are here take on the wire, with all headers, whether their shards came or not.
-    pub(super) made: RateMeter,
     /// The newest block that suppliers pushed, by stripe and priority: they push in order.
     pub(super) fronts: [[BlockId; 3]; STRIPES as usize],
     /// When an ended stream is not served any longer.
@@ -212,7 +210,6 @@ impl Stream {
             stats: StreamStats::default(),
             last_fragment: None,
             rate: RateMeter::new(now),
-            made: RateMeter::new(now),
             fronts: [[BlockId(0); 3]; STRIPES as usize],
             linger_until: None,
             linger_from: None,
@@ -254,6 +251,17 @@ impl Stream {
         let Some(last) = &self.last_beacon else { return BlockId(u64::MAX - 1) };
         let since = now.since(last.received) + Duration::from_secs(2);
         BlockId(last.beacon.blocks.saturating_add(since.as_millis() as u64 * AHEAD_BLOCKS / 1000))
+    }
+
+    /// Returns what its blocks take on the wire without their parity, bytes per second with all headers, as its publisher
+    /// measures; as long as that is not known, what its tracks take by their names.
+    pub(super) fn wire_rate(&self) -> f64 {
+        let told = match (&self.source, &self.last_beacon) {
+            (Some(source), _) => source.wire_rate(),
+            (None, last) => last.as_ref().map_or(0.0, |last| last.beacon.rate as f64),
+        };
+        let nominal = self.catalogue.tracks.iter().map(|track| f64::from(track.bitrate) / 8.0).sum();
+        if told > 0.0 { told } else { nominal }
     }
 
     /// Returns the edge of what is known of the stream.

@@ -7,7 +7,7 @@ use super::delivery::GUEST_PERIOD;
 use super::stream::Stream;
 use super::{Node, PathSample};
 use crate::ids::{Now, PathId, STRIPES, StreamKey, StreamTag, Stripe};
-use crate::schedule::PACKET_BYTES;
+use crate::schedule::{Outbox, PACKET_BYTES};
 use crate::session::{Remote, Session};
 use crate::wire::{BlockHeader, DATAGRAM_BYTES_MAX, SHARD_BYTES, StripeMask};
 
@@ -57,7 +57,8 @@ impl Node {
         self.keep_to_uplink(now);
     }
 
-    /// Returns whose turn it is to send media where the uplink has no room for all: who waits for the oldest block.
+    /// Returns whose turn it is to send media where the uplink has no room for all: who waits for the oldest block of
+    /// what goes first.
     pub(super) fn poll_turn(&mut self) -> Option<PathId> {
         self.uplink.rate()?;
         if self.uplink_until.is_some() {
@@ -66,10 +67,10 @@ impl Node {
         let waits =
             self.sessions.values_mut().filter(|session| !session.had_turn && session.paced_until.is_none());
         let urgent = waits.filter_map(|session| {
-            let (essential, block, parts) = session.outbox.next()?;
+            let (place, block, parts) = session.outbox.next()?;
             // A guest is one viewer; behind the others' pushes there are many. Of one block, who lacks most goes first.
-            let behind = !essential && session.is_guest();
-            Some(((!essential, behind, block, u32::MAX - parts, session.path), session))
+            let behind = place > Outbox::ESSENTIAL && session.is_guest();
+            Some(((behind, place, block, u32::MAX - parts, session.path), session))
         });
         let (_, session) = urgent.min_by_key(|(urgency, _)| *urgency)?;
         session.had_turn = true;
@@ -86,7 +87,7 @@ impl Node {
     /// without a limit.
     pub(super) fn pushes_borne(&self, tag: StreamTag, share: f64) -> Option<usize> {
         let rate = self.uplink.media_rate()? * share;
-        let cost = |stream: &Stream| stream.made.rate().max(1.0) / f64::from(STRIPES);
+        let cost = |stream: &Stream| stream.wire_rate().max(1.0) / f64::from(STRIPES);
         let others = self.streams.values().filter(|stream| stream.tag() != tag);
         let others: f64 =
             others.map(|stream| cost(stream) * self.pushes_of_all(stream.tag(), None) as f64).sum();

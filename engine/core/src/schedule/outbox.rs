@@ -90,7 +90,24 @@ pub(crate) struct Due {
     pub(crate) pulled: bool,
 }
 
-/// The queues of one session. Within a priority what was asked for goes before what is pushed, since it is due earlier.
+/// One of the queues, by priority.
+#[derive(Clone, Copy, Debug)]
+enum Queue {
+    CatchUp,
+    Pulled(usize),
+    Pushed(usize),
+}
+
+use Queue::{CatchUp, Pulled, Pushed};
+
+/// The order in which they are emptied: within a priority what was asked for goes before what is pushed, since it is
+/// due earlier.
+const ORDER: [Queue; 7] = [Pulled(0), Pushed(0), CatchUp, Pulled(1), Pushed(1), Pulled(2), Pushed(2)];
+/// The order where uploads are limited: an answer is for one, and what joiners have missed is for those alone, while
+/// many wait behind a push.
+const LIMITED_ORDER: [Queue; 7] = [Pushed(0), Pulled(0), Pushed(1), Pulled(1), Pushed(2), Pulled(2), CatchUp];
+
+/// The queues of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     /// Whether something was queued since nothing waited.
@@ -112,6 +129,9 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    /// Last place in the order of queues of what goes before all else where uploads are limited.
+    pub(crate) const ESSENTIAL: usize = 1;
+
     pub(crate) fn has_media(&self) -> bool {
         let mut queues = self.pulled.iter().chain(&self.pushed);
         !self.catch_up.is_empty() || queues.any(|queue| !queue.is_empty())
@@ -186,34 +206,38 @@ impl Outbox {
         self.pushed.iter_mut().for_each(|queue| queue.retain(&mut wanted));
     }
 
-    /// Returns the next part that is due; what has expired is dropped.
-    pub(crate) fn pop_media(&mut self, now: Now) -> Option<Due> {
-        for priority in 0..3 {
-            if priority == 1
-                && let Some(due) = pop(&mut self.catch_up, now, true, (self.heavy, &mut self.shed))
-            {
-                return Some(due);
+    /// Returns the next part that is due, pushes before answers where uploads are `limited`; what has expired is
+    /// dropped.
+    pub(crate) fn pop_media(&mut self, now: Now, limited: bool) -> Option<Due> {
+        for queue in if limited { LIMITED_ORDER } else { ORDER } {
+            let (parcels, pulled) = match queue {
+                CatchUp => (&mut self.catch_up, true),
+                Pulled(priority) => (&mut self.pulled[priority], true),
+                Pushed(priority) => (&mut self.pushed[priority], false),
+            };
+            let Some(due) = pop(parcels, now, pulled, (self.heavy, &mut self.shed)) else { continue };
+            if matches!(queue, Pushed(priority) if priority == Priority::Reference as usize) {
+                self.sending = Some((due.tag, due.block));
             }
-            if let Some(due) = pop(&mut self.pulled[priority], now, true, (self.heavy, &mut self.shed)) {
-                return Some(due);
-            }
-            if let Some(due) = pop(&mut self.pushed[priority], now, false, (self.heavy, &mut self.shed)) {
-                if priority == Priority::Reference as usize {
-                    self.sending = Some((due.tag, due.block));
-                }
-                return Some(due);
-            }
+            return Some(due);
         }
         None
     }
 
-    /// Returns what goes next: whether it is of the first priority, its block, and how many parts of that wait.
-    pub(crate) fn next(&self) -> Option<(bool, BlockId, u32)> {
-        let front = |queue: &VecDeque<Parcel>| queue.iter().find(|parcel| parcel.parts() > 0).copied();
-        let of = |priority: usize| front(&self.pulled[priority]).or_else(|| front(&self.pushed[priority]));
-        let essential = of(0);
-        let next = essential.or_else(|| front(&self.catch_up)).or_else(|| of(1)).or_else(|| of(2))?;
-        Some((essential.is_some(), next.block, next.parts()))
+    /// Returns what goes next where uploads are limited: its place in the order of queues, its block, and how many parts
+    /// of that wait.
+    pub(crate) fn next(&self) -> Option<(usize, BlockId, u32)> {
+        let front = |queue: Queue| {
+            let parcels = match queue {
+                CatchUp => &self.catch_up,
+                Pulled(priority) => &self.pulled[priority],
+                Pushed(priority) => &self.pushed[priority],
+            };
+            parcels.iter().find(|parcel| parcel.parts() > 0)
+        };
+        let queues = LIMITED_ORDER.into_iter().enumerate();
+        let mut fronts = queues.filter_map(|(place, queue)| Some((place, front(queue)?)));
+        fronts.next().map(|(place, parcel)| (place, parcel.block, parcel.parts()))
     }
 
     /// Returns the bytes of media that wait.

@@ -26,6 +26,11 @@ impl RateMeter {
         }
     }
 
+    /// Returns bytes a second, `None` in the first second.
+    pub(crate) fn latest(&self) -> Option<f64> {
+        (self.rate > 0.0).then_some(self.rate)
+    }
+
     /// Returns bytes a second; in the first second, what has come of it.
     pub(crate) fn rate(&self) -> f64 {
         if self.rate == 0.0 { self.bytes as f64 } else { self.rate }

@@ -7,8 +7,11 @@ use crate::ids::Now;
 
 /// What QUIC, UDP, IP and Ethernet put around a datagram, bytes.
 pub(crate) const PACKET_BYTES: f64 = 72.0;
-/// Share of the limit that media and control leave to what is no datagram: acknowledgements, greetings, dials.
+/// Share of the limit that datagrams, reliable streams and handshakes leave to the rest: acknowledgements, what is sent
+/// again, dials that fail.
 const DATAGRAMS: f64 = 0.96;
+/// What either side of a session sends until it is up, bytes: two packets, padded (RFC 9000 section 14.1).
+const HANDSHAKE_BYTES: f64 = 2_400.0;
 /// Time whose bytes may leave at once: a part of the queue that any router grants.
 const BURST_TIME: f64 = 0.012;
 /// Bytes that may leave at once at least: two datagrams.
@@ -23,6 +26,8 @@ pub(crate) struct Uplink {
     filled_at: Now,
     /// What control takes.
     control: RateMeter,
+    /// What left beside datagrams and is not yet in that.
+    owed: f64,
 }
 
 impl Uplink {
@@ -33,6 +38,7 @@ impl Uplink {
             tokens: BURST_MIN,
             filled_at: now,
             control: RateMeter::new(now),
+            owed: 0.0,
         }
     }
 
@@ -49,8 +55,26 @@ impl Uplink {
     /// Takes note of a datagram of control that leaves.
     pub(crate) fn spend_control(&mut self, now: Now, bytes: usize) {
         if self.rate.is_some() {
-            self.control.add(now, bytes + PACKET_BYTES as usize);
+            let owed = std::mem::take(&mut self.owed);
+            self.control.add(now, (bytes as f64 + PACKET_BYTES + owed) as usize);
             self.spend(bytes);
+        }
+    }
+
+    /// Takes note of a message that leaves by a reliable stream.
+    pub(crate) fn spend_message(&mut self, bytes: usize) {
+        self.owe(bytes as f64 + PACKET_BYTES);
+    }
+
+    /// Takes note of a session that came up.
+    pub(crate) fn spend_handshake(&mut self) {
+        self.owe(HANDSHAKE_BYTES);
+    }
+
+    fn owe(&mut self, bytes: f64) {
+        if self.rate.is_some() {
+            self.tokens -= bytes;
+            self.owed += bytes;
         }
     }
 
@@ -103,6 +127,15 @@ mod tests {
         (1..=10).for_each(|tenth| uplink.spend_control(Now(tenth * 100_000), 928));
         assert_eq!(uplink.media_rate(), Some(86_000.0));
         assert!(!uplink.may_send(Now(0)), "and from the bucket");
+        uplink.spend_message(928);
+        uplink.spend_handshake();
+        (11..=20).for_each(|tenth| uplink.spend_control(Now(tenth * 100_000), 928));
+        let owed = (928.0 + PACKET_BYTES + HANDSHAKE_BYTES) as usize;
+        assert_eq!(uplink.media_rate(), Some(96_000.0 - 7_000.0 - (10_000 + owed) as f64 * 0.3));
+        let mut full = Uplink::new(Now(0), Some(100_000));
+        full.spend_handshake();
+        full.spend_message(928);
+        assert!(!full.may_send(Now(0)), "and what goes by other ways from the bucket");
         let mut free = Uplink::new(Now(0), None);
         free.spend(1 << 30);
         assert!(free.may_send(Now(0)) && free.media_rate().is_none());

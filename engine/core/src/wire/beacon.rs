@@ -10,6 +10,8 @@ pub const NONCES_MAX: usize = 8;
 
 /// Set in the state when media is multicast.
 const FLAG_MULTICAST: u8 = 0x10;
+/// Set in the state when the publisher serves no more viewers alone.
+const FLAG_FULL: u8 = 0x20;
 
 /// What the publisher says of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +38,14 @@ pub struct Beacon {
     pub state: StreamState,
     /// Whether media is multicast on some path.
     pub multicast: bool,
+    /// Whether it would refuse one more viewer who asks for all of the stream.
+    pub full: bool,
     /// Number of blocks made so far: the newest is one less.
     pub blocks: u64,
     /// Newest block that begins with a random-access point.
     pub random_access: Option<BlockId>,
+    /// What its blocks take on the wire without their parity, bytes per second with all headers; 0 when not yet known.
+    pub rate: u64,
     /// Challenges that this beacon answers, at most [`NONCES_MAX`].
     pub nonces: Vec<u64>,
 }
@@ -57,9 +63,11 @@ impl Beacon {
         out.extend_from_slice(&self.epoch.0.to_be_bytes());
         put_varint(out, self.at.as_micros() as u64);
         put_varint(out, self.wall.0);
-        out.push(self.state as u8 | if self.multicast { FLAG_MULTICAST } else { 0 });
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.push(self.state as u8 | flag(self.multicast, FLAG_MULTICAST) | flag(self.full, FLAG_FULL));
         put_varint(out, self.blocks);
         put_varint(out, self.random_access.map_or(0, |block| block.0.saturating_add(1)));
+        put_varint(out, self.rate);
         self.nonces.iter().take(NONCES_MAX).for_each(|nonce| out.extend_from_slice(&nonce.to_be_bytes()));
     }
 
@@ -81,13 +89,16 @@ impl Beacon {
             wall: WallClock(reader.varint()?),
             state: StreamState::Live,
             multicast: false,
+            full: false,
             blocks: 0,
             random_access: None,
+            rate: 0,
             nonces: Vec::new(),
         };
         let state = reader.u8()?;
         beacon.multicast = state & FLAG_MULTICAST != 0;
-        beacon.state = match state & !FLAG_MULTICAST {
+        beacon.full = state & FLAG_FULL != 0;
+        beacon.state = match state & !(FLAG_MULTICAST | FLAG_FULL) {
             0 => StreamState::Live,
             1 => StreamState::Paused,
             2 => StreamState::Ended,
@@ -95,6 +106,7 @@ impl Beacon {
         };
         beacon.blocks = reader.varint()?;
         beacon.random_access = reader.varint()?.checked_sub(1).map(BlockId);
+        beacon.rate = reader.varint()?;
         while reader.remaining() > 0 {
             if beacon.nonces.len() == NONCES_MAX {
                 return Err(DecodeError::Range("nonces"));

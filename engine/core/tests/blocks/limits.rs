@@ -114,12 +114,14 @@ fn beacons() {
         out.extend_from_slice(&[0, 0, state]);
         put_varint(&mut out, blocks);
         put_varint(&mut out, random_access);
+        put_varint(&mut out, 20_000);
         out.resize(out.len() + 8 * nonces + 64, 0);
         Beacon::decode(&out).map(|(beacon, _)| (beacon.newest(), beacon.random_access))
     };
     assert_eq!(decode(0, 0, 0, 0), Ok((None, None)));
     assert_eq!(decode(2, 9, 9, 8), Ok((Some(BlockId(8)), Some(BlockId(8)))));
-    assert_eq!(decode(3, 9, 0, 0), range("state"));
+    assert_eq!(decode(0x31, 9, 0, 0), Ok((Some(BlockId(8)), None)));
+    assert_eq!((decode(3, 9, 0, 0), decode(0x40, 9, 0, 0)), (range("state"), range("state")));
     assert_eq!(decode(0, 9, 10, 0), range("random-access block"));
     assert_eq!(decode(0, 9, 0, 9), range("nonces"));
     assert_eq!(Beacon::decode(&[0x13; 20]), Err(DecodeError::Truncated));

@@ -90,16 +90,19 @@ pub(crate) fn header() -> impl Strategy<Value = BlockHeader> {
 pub(crate) fn beacon() -> impl Strategy<Value = Beacon> {
     let state = prop_oneof![Just(StreamState::Live), Just(StreamState::Paused), Just(StreamState::Ended)];
     let blocks = varint().prop_flat_map(|blocks| (Just(blocks), proptest::option::of(0..blocks.max(1))));
-    let state = (state, any::<bool>());
-    (any::<u64>(), varint(), varint(), state, blocks, vec(any::<u64>(), 0..=NONCES_MAX)).prop_map(
-        |(epoch, at, wall, (state, multicast), (blocks, random_access), nonces)| Beacon {
+    let state = (state, any::<bool>(), any::<bool>());
+    let nonces = vec(any::<u64>(), 0..=NONCES_MAX);
+    (any::<u64>(), varint(), varint(), state, blocks, varint(), nonces).prop_map(
+        |(epoch, at, wall, (state, multicast, full), (blocks, random_access), rate, nonces)| Beacon {
             epoch: Epoch(epoch),
             at: Duration::from_micros(at),
             wall: WallClock(wall),
             state,
             multicast,
+            full,
             blocks,
             random_access: random_access.filter(|block| *block < blocks).map(BlockId),
+            rate,
             nonces,
         },
     )

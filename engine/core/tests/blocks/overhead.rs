@@ -196,8 +196,10 @@ fn beacon_bytes() -> u64 {
         wall: WallClock(EPOCH.0),
         state: StreamState::Live,
         multicast: false,
+        full: false,
         blocks: FIRST_BLOCK,
         random_access: Some(BlockId(FIRST_BLOCK - 20)),
+        rate: 150_000,
         nonces: Vec::new(),
     };
     sealer().seal_beacon(&beacon).len() as u64

@@ -40,8 +40,10 @@ fn beacon() -> Beacon {
         wall: swarmcast_core::ids::WallClock(EPOCH.0 + 3000),
         state: StreamState::Live,
         multicast: false,
+        full: false,
         blocks: 99,
         random_access: Some(BlockId(90)),
+        rate: 150_000,
         nonces: vec![1, u64::MAX],
     }
 }

@@ -267,7 +267,9 @@ mod tests {
                 state,
                 blocks: 4,
                 random_access: None,
+                rate: 0,
                 multicast: false,
+                full: false,
                 nonces: Vec::new(),
             };
             let datagram = signed(|out| beacon.encode(TAG, out));

@@ -52,23 +52,27 @@ impl World {
     #[expect(clippy::disallowed_methods, reason = "threads share out hosts that cannot meet")]
     fn run_hosts(&mut self, reach: Duration) {
         let shared = &self.shared;
-        let hosts = self.hosts.iter_mut().zip(&self.due);
-        let mut awake: Vec<&mut Host> =
-            hosts.filter(|(_, due)| **due <= reach).map(|(host, _)| host).collect();
-        let threads = if awake.len() < SHARED_FROM { 1 } else { shared.config.threads.max(1) };
-        let share = awake.len().div_ceil(threads).max(1);
-        let run = |hosts: &mut [&mut Host]| hosts.iter_mut().for_each(|host| host.run(shared, reach));
+        let due = &self.due;
+        let is_awake = |host: &Host| due[host.id.0 as usize] <= reach;
+        let awake = self.hosts.iter().filter(|host| is_awake(host)).count();
+        let threads = if awake < SHARED_FROM { 1 } else { shared.config.threads.max(1) };
+        // Dealt in turn, since who came early has more to do than who came late.
+        let mut shares: Vec<Vec<&mut Host>> =
+            (0..threads).map(|_| Vec::with_capacity(awake.div_ceil(threads))).collect();
+        let hosts = self.hosts.iter_mut().filter(|host| is_awake(host));
+        hosts.enumerate().for_each(|(turn, host)| shares[turn % threads].push(host));
+        let run = |hosts: &mut Vec<&mut Host>| hosts.iter_mut().for_each(|host| host.run(shared, reach));
         std::thread::scope(|scope| {
-            let mut shares = awake.chunks_mut(share);
+            let mut shares = shares.iter_mut();
             let own = shares.next();
             for hosts in shares {
                 scope.spawn(move || run(hosts));
             }
             own.into_iter().for_each(run);
         });
-        for host in awake {
+        for (host, due) in self.hosts.iter_mut().zip(&mut self.due).filter(|(_, due)| **due <= reach) {
             self.outbox.take(host);
-            self.due[host.id.0 as usize] = host.next_at().unwrap_or(Duration::MAX);
+            *due = host.next_at().unwrap_or(Duration::MAX);
         }
         self.hand_out(reach);
     }

@@ -1,5 +1,9 @@
 //! Multicast alone, blocked, expired, and with sessions blocked beside it.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use swarmcast_core::health::{PathCause, PathKind, PathVerdict, Reason, Verdict};
 use swarmcast_core::ids::StreamHandle;
 use swarmcast_core::multicast::MulticastChoice;
@@ -154,6 +158,29 @@ fn who_asks_for_unicast_gets_all_of_it_from_the_publisher_and_can_go_back() {
     assert_eq!(fell.map(|(_, cause)| cause), Some(PathCause::Asked));
     let back = turned(viewer, (PathKind::Unicast, PathKind::Multicast), S * 9..S * 9 + MS * 100);
     assert_eq!(back.map(|(_, cause)| cause), Some(PathCause::Asked));
+}
+
+#[test]
+fn a_publisher_that_told_all_to_be_full_is_asked_by_nobody() {
+    let mut scenario = Scenario { unicast_max: 0, duration: S * 6, ..Scenario::new(52, 30) };
+    let fall =
+        |host| Deed::Command(HostId(host), Command::Fall { stream: StreamHandle(1), to: PathKind::Unicast });
+    scenario.deeds.extend((1..=30).map(|host| (S * 4, fall(host))));
+    let mut world = scenario.build().unwrap();
+    let told = Rc::new(RefCell::new(BTreeMap::<(bool, String), usize>::new()));
+    let sink = Rc::clone(&told);
+    world.trace_to(Box::new(move |line| {
+        // "4.012345 h7 event 0 0 B 0123456789abcdef PathDue { .., cause: Busy { retry_after: 2s } .. }"
+        let words: Vec<&str> = line.split(' ').collect();
+        if line.contains("Busy {") {
+            *sink.borrow_mut().entry((words[1] == "h0", words[2].to_owned())).or_default() += 1;
+        }
+    }));
+    assert_unharmed(&finish(&mut world, &scenario));
+    let (publisher, viewers): (Vec<_>, Vec<_>) =
+        told.take().into_iter().partition(|((publisher, _), _)| *publisher);
+    assert_eq!(publisher, []);
+    assert!(viewers.iter().map(|(_, count)| count).sum::<usize>() >= 30, "{viewers:?}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn run(outbox: &mut Outbox, ms: std::ops::Range<u64>) -> BTreeMap<u64, u32> {
         outbox.shed_stale(now, RATE);
         credit += RATE / PART_BYTES / 1_000.0;
         while credit >= 1.0
-            && let Some(due) = outbox.pop_media(now)
+            && let Some(due) = outbox.pop_media(now, false)
         {
             credit -= 1.0;
             *sent.entry(due.block.0).or_default() += 1;
@@ -180,7 +180,7 @@ fn a_header_goes_again_behind_its_shards() {
     let mut outbox = Outbox::default();
     let parcel = Parcel { echoes: 2, ..picture(3, 2, at(0), false) };
     outbox.push(Parcel { word: parcel.word | Want::HEADER, ..parcel }, Priority::Reference);
-    let sent = std::iter::from_fn(|| outbox.pop_media(at(1))).map(|due| due.index);
+    let sent = std::iter::from_fn(|| outbox.pop_media(at(1), false)).map(|due| due.index);
     assert_eq!(sent.collect::<Vec<_>>(), [None, Some(0), Some(1), None, None]);
     assert!(!outbox.has_media());
 }
@@ -195,11 +195,25 @@ fn what_is_told_to_go_next_goes_next() {
     }
     assert_eq!(outbox.media_bytes(), 17.0 * PART_BYTES);
     let mut order = Vec::new();
-    while let Some((essential, block, parts)) = outbox.next() {
-        let due = outbox.pop_media(at(1)).unwrap();
-        assert_eq!((due.block, essential), (block, [4, 14].contains(&block.0)));
+    while let Some((place, block, parts)) = outbox.next() {
+        let due = outbox.pop_media(at(1), true).unwrap();
+        assert_eq!((due.block, place <= Outbox::ESSENTIAL), (block, [4, 14].contains(&block.0)));
         order.extend(if order.last() == Some(&block.0) { None } else { Some(block.0) });
         assert!(parts <= 3);
     }
-    assert_eq!((order, outbox.pop_media(at(1))), (vec![14, 4, 1, 13, 3, 12, 2], None));
+    assert_eq!((order, outbox.pop_media(at(1), true)), (vec![4, 14, 3, 13, 2, 12, 1], None));
+}
+
+#[test]
+fn answers_and_what_joiners_missed_go_before_pushes_unless_uploads_are_limited() {
+    let order = |limited: bool| {
+        let mut outbox = Outbox::default();
+        outbox.push_catch_up(picture(1, 1, at(0), false));
+        for (block, priority) in [(2, Priority::Reference), (3, Priority::Essential)] {
+            outbox.push(picture(block, 1, at(0), false), priority);
+            outbox.push_pulled(picture(block + 10, 1, at(0), false), priority);
+        }
+        std::iter::from_fn(|| outbox.pop_media(at(1), limited)).map(|due| due.block.0).collect::<Vec<_>>()
+    };
+    assert_eq!((order(false), order(true)), (vec![13, 3, 1, 12, 2], vec![3, 13, 2, 12, 1]));
 }
