@@ -301,9 +301,11 @@ impl Node {
                     refused = refused.without(StripeMask::default().with(stripe));
                 }
             }
-            // A joiner that finds no place is served until it is shown at least: it found nobody better. Where uploads
-            // are limited that would be at the cost of those who have one.
-            let begins = from == SubscribeFrom::RandomAccess && self.uplink.rate().is_none();
+            // A joiner that finds no place is served until it is shown at least: it found nobody better. All find the
+            // publisher, and others soon; where uploads are limited it would be at the cost of those who have a place.
+            let publishes = self.streams.get(&tag).is_some_and(|stream| stream.source.is_some());
+            let serves_all = !publishes && self.uplink.rate().is_none();
+            let begins = from == SubscribeFrom::RandomAccess && serves_all;
             self.catch_up(now, path, tag, if begins { stripes } else { stripes.without(refused) }, from);
         }
         if !refused.is_empty() {
