@@ -253,8 +253,8 @@ impl Stream {
         BlockId(last.beacon.blocks.saturating_add(since.as_millis() as u64 * AHEAD_BLOCKS / 1000))
     }
 
-    /// Returns what its blocks take on the wire without their parity, bytes per second with all headers, as its publisher
-    /// measures; as long as that is not known, what its tracks take by their names.
+    /// Returns what its blocks take on the wire without their parity, bytes per second with all headers, as its
+    /// publisher measures; as long as that is not known, what its tracks nominally take.
     pub(super) fn wire_rate(&self) -> f64 {
         let told = match (&self.source, &self.last_beacon) {
             (Some(source), _) => source.wire_rate(),

@@ -224,8 +224,8 @@ impl Outbox {
         None
     }
 
-    /// Returns what goes next where uploads are limited: its place in the order of queues, its block, and how many parts
-    /// of that wait.
+    /// Returns what goes next where uploads are limited: its place in the order of queues, its block, and how many
+    /// parts of that wait.
     pub(crate) fn next(&self) -> Option<(usize, BlockId, u32)> {
         let front = |queue: Queue| {
             let parcels = match queue {
