@@ -189,7 +189,9 @@ async fn viewers_get_every_unit_by_address_and_from_each_other() {
     assert!(publishing.await.expect("no panic"), "everybody has everything");
     assert!(!first.handle.neighbours().is_empty());
     let read = timeout(WAIT_MAX, read).await.expect("it ends in time").expect("no panic");
-    assert_eq!(read, [Verdict::Joining, Verdict::Live, Verdict::Ended]);
+    // A reader that came late finds the stream live already.
+    let since_live = read.strip_prefix(&[Verdict::Joining]).unwrap_or(&read);
+    assert_eq!(since_live, [Verdict::Live, Verdict::Ended]);
     // Two viewers confirmed the beacons, so the media was multicast.
     let (sent, received) = (publisher.handle.transport(), first.handle.transport());
     println!(
