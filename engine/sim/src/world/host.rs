@@ -152,6 +152,7 @@ pub(crate) struct Host {
 #[derive(Debug)]
 pub(crate) struct Letter {
     pub(crate) at: Duration,
+    pub(crate) from: HostId,
     pub(crate) to: HostId,
     pub(crate) happening: Happening,
 }

@@ -337,7 +337,7 @@ impl Host {
 
     /// Lets something happen to another host.
     pub(super) fn write(&mut self, at: Duration, to: HostId, happening: Happening) {
-        self.letters.push(Letter { at, to, happening });
+        self.letters.push(Letter { at, from: self.id, to, happening });
     }
 
     /// Leaves it to the world to send something: the lines between LANs carry what all hosts send.

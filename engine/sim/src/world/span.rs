@@ -1,5 +1,6 @@
 //! How time goes on: spans in which hosts run side by side, and between them what concerns more than one.
 
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use swarmcast_core::node::Input;
@@ -49,31 +50,36 @@ impl World {
     }
 
     /// Lets every host live through what happens to it up to `reach`, then hands out what comes of it.
-    #[expect(clippy::disallowed_methods, reason = "threads share out hosts that cannot meet")]
     fn run_hosts(&mut self, reach: Duration) {
-        let shared = &self.shared;
-        let due = &self.due;
-        let is_awake = |host: &Host| due[host.id.0 as usize] <= reach;
-        let awake = self.hosts.iter().filter(|host| is_awake(host)).count();
-        let threads = if awake < SHARED_FROM { 1 } else { shared.config.threads.max(1) };
+        let awake = self.due.iter().filter(|due| **due <= reach).count();
+        let threads = if awake < SHARED_FROM { 1 } else { self.shared.config.threads.max(1) };
+        let range = self.hosts.len().div_ceil(threads).max(1);
         // Dealt in turn, since who came early has more to do than who came late.
         let mut shares: Vec<Vec<&mut Host>> =
             (0..threads).map(|_| Vec::with_capacity(awake.div_ceil(threads))).collect();
-        let hosts = self.hosts.iter_mut().filter(|host| is_awake(host));
-        hosts.enumerate().for_each(|(turn, host)| shares[turn % threads].push(host));
-        let run = |hosts: &mut Vec<&mut Host>| hosts.iter_mut().for_each(|host| host.run(shared, reach));
-        std::thread::scope(|scope| {
-            let mut shares = shares.iter_mut();
-            let own = shares.next();
-            for hosts in shares {
-                scope.spawn(move || run(hosts));
-            }
-            own.into_iter().for_each(run);
-        });
-        for (host, due) in self.hosts.iter_mut().zip(&mut self.due).filter(|(_, due)| **due <= reach) {
-            self.outbox.take(host);
-            *due = host.next_at().unwrap_or(Duration::MAX);
+        let hosts = self.hosts.iter_mut().zip(&self.due).filter(|(_, due)| **due <= reach);
+        hosts.enumerate().for_each(|(turn, (host, _))| shares[turn % threads].push(host));
+        let shared = &self.shared;
+        let hauls = side_by_side(shares, |hosts| Haul::of(hosts, shared, reach, range));
+
+        let mut mail: Vec<Vec<Vec<Letter>>> = (0..threads).map(|_| Vec::with_capacity(threads)).collect();
+        for haul in hauls {
+            self.outbox.append(haul.outbox);
+            haul.due.into_iter().for_each(|(host, at)| self.due[host.0 as usize] = at);
+            mail.iter_mut().zip(haul.mail).for_each(|(range, letters)| range.push(letters));
         }
+        let horizon = self.horizon.max(reach);
+        let ranges = self.hosts.chunks_mut(range).zip(self.due.chunks_mut(range));
+        let deliveries = ranges.zip(mail).enumerate();
+        let deliveries = deliveries.map(|(turn, (places, mail))| (turn * range, places, mail)).collect();
+        side_by_side(deliveries, |(first, (hosts, due), mail)| {
+            for letter in by_sender(mail) {
+                debug_assert!(letter.at >= reach, "{letter:?} to one that has run up to {reach:?}");
+                let (at, place) = (letter.at.max(horizon), letter.to.0 as usize - first);
+                hosts[place].agenda.plan(at, letter.happening);
+                due[place] = due[place].min(at);
+            }
+        });
         self.hand_out(reach);
     }
 
@@ -102,20 +108,21 @@ impl World {
     pub(super) fn hand_out(&mut self, reach: Duration) {
         self.horizon = self.horizon.max(reach);
         while !self.outbox.is_empty() {
-            let Outbox { letters, mut errands, mut lines, breaches } = std::mem::take(&mut self.outbox);
+            let Outbox { letters, mut errands, mut lines, mut breaches } = std::mem::take(&mut self.outbox);
             for letter in letters {
                 debug_assert!(letter.at >= reach, "{letter:?} to one that has run up to {reach:?}");
                 self.plan(letter.at, letter.to, letter.happening);
             }
-            errands.sort_by_key(|(at, ..)| *at);
+            errands.sort_by_key(|(at, host, _)| (*at, *host));
             for (at, host, errand) in errands {
                 self.now = at;
                 self.run_errand(host, errand);
             }
-            lines.sort_by_key(|(at, _)| *at);
+            lines.sort_by_key(|(at, host, _)| (*at, *host));
             if let Some(sink) = &mut self.sink {
-                lines.iter().for_each(|(_, line)| (sink.0)(line));
+                lines.iter().for_each(|(.., line)| (sink.0)(line));
             }
+            breaches.sort_by_key(|(_, host, _)| *host);
             let seed = self.shared.config.seed;
             let broken = breaches.into_iter().map(|(at, host, breach)| Violation { seed, at, host, breach });
             self.violations.extend(broken.take(VIOLATIONS_MAX.saturating_sub(self.violations.len())));
@@ -173,12 +180,64 @@ impl World {
     }
 }
 
-/// What hosts leave behind, in the order of hosts.
+/// Gives each share of some work a thread of its own, the first of them this one.
+#[expect(clippy::disallowed_methods, reason = "threads share out hosts that cannot meet")]
+fn side_by_side<S: Send, T: Send>(shares: Vec<S>, work: impl Fn(S) -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let mut shares = shares.into_iter();
+        let own = shares.next();
+        let others: Vec<_> = shares.map(|share| scope.spawn(move || work(share))).collect();
+        let own = own.map(work);
+        let others = others.into_iter().map(|other| other.join().unwrap_or_else(|why| resume_unwind(why)));
+        own.into_iter().chain(others).collect()
+    })
+}
+
+/// What the hosts of one thread leave behind.
+struct Haul {
+    /// All but their letters.
+    outbox: Outbox,
+    /// When something happens to each next by itself.
+    due: Vec<(HostId, Duration)>,
+    /// Letters by ranges of those they go to, in the order of those they are from.
+    mail: Vec<Vec<Letter>>,
+}
+
+impl Haul {
+    /// Lets hosts live up to `reach`; letters to each `range` of hosts lie together.
+    fn of(hosts: Vec<&mut Host>, shared: &Shared, reach: Duration, range: usize) -> Self {
+        let due = Vec::with_capacity(hosts.len());
+        let mut haul = Self { outbox: Outbox::default(), due, mail: Vec::new() };
+        for host in hosts {
+            host.run(shared, reach);
+            for letter in host.letters.drain(..) {
+                let to = letter.to.0 as usize / range;
+                haul.mail.resize_with(haul.mail.len().max(to + 1), Vec::new);
+                haul.mail[to].push(letter);
+            }
+            haul.outbox.take(host);
+            haul.due.push((host.id, host.next_at().unwrap_or(Duration::MAX)));
+        }
+        haul
+    }
+}
+
+/// Merges letters that lie in the order of their senders.
+fn by_sender(mail: Vec<Vec<Letter>>) -> impl Iterator<Item = Letter> {
+    let mut piles: Vec<_> = mail.into_iter().map(|pile| pile.into_iter().peekable()).collect();
+    std::iter::from_fn(move || {
+        let next = piles.iter_mut().filter_map(|pile| Some((pile.peek()?.from, pile)));
+        next.min_by_key(|(from, _)| *from).and_then(|(_, pile)| pile.next())
+    })
+}
+
+/// What hosts leave behind, of each host in its order.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     letters: Vec<Letter>,
     errands: Vec<(Duration, HostId, Errand)>,
-    lines: Vec<(Duration, String)>,
+    lines: Vec<(Duration, HostId, String)>,
     breaches: Vec<(Duration, HostId, Breach)>,
 }
 
@@ -188,7 +247,14 @@ impl Outbox {
         self.letters.append(&mut host.letters);
         self.errands.extend(host.errands.drain(..).map(|(at, errand)| (at, id, errand)));
         self.breaches.extend(host.breaches.drain(..).map(|(at, breach)| (at, id, breach)));
-        self.lines.append(&mut host.trace.take_lines());
+        self.lines.extend(host.trace.take_lines().into_iter().map(|(at, line)| (at, id, line)));
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.letters.append(&mut other.letters);
+        self.errands.append(&mut other.errands);
+        self.lines.append(&mut other.lines);
+        self.breaches.append(&mut other.breaches);
     }
 
     fn is_empty(&self) -> bool {
