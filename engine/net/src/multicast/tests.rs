@@ -364,8 +364,8 @@ async fn what_a_slow_interface_does_not_take_waits_and_goes_out_in_order() {
     let Some(hosts) = namespace::pair(1) else { return };
     hosts[0].run("ethtool -K eth0 tx-udp-segmentation off");
     hosts[0].run("tc qdisc add dev eth0 root tbf rate 40mbit burst 64kbit limit 4mb");
-    // Has the receiving end take packets from one queue; else each processor that sends some has a queue of its own, and
-    // they overtake each other.
+    // Has the receiving end take packets from one queue; else each processor that sends some has a queue of its own,
+    // and they overtake each other.
     hosts[1].run("ethtool -K eth0 gro on");
     let at = group("239.255.9.6:24606");
     let (mut slow, mut other) = (Wired::new(&hosts[0], at).await, Wired::new(&hosts[1], at).await);
