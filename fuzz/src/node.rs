@@ -254,7 +254,7 @@ impl World {
                     bytes_queued: feed.number(),
                     datagram_bytes_max: usize::from(feed.u16()),
                 };
-                Input::PathSample { path: self.link, sample }
+                Input::PathSamples(vec![(self.link, sample)])
             }
             2 => Input::Stalled(Duration::from_millis(u64::from(feed.u16()))),
             _ => Input::Sighted(Sighting {

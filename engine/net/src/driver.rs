@@ -210,9 +210,7 @@ impl Driver {
             // Who watches waits for neighbours that come and go.
             false
         });
-        for (path, sample) in samples {
-            self.feed(Input::PathSample { path, sample });
-        }
+        self.feed(Input::PathSamples(samples));
         if all {
             self.transport.send_replace(self.carried());
         }

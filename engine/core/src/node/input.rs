@@ -116,13 +116,8 @@ pub enum Input {
         /// Whether there is one.
         up: bool,
     },
-    /// What the transport measured on a path; about every 50 ms while the path is in use, every 250 ms else.
-    PathSample {
-        /// The path.
-        path: PathId,
-        /// The figures.
-        sample: PathSample,
-    },
+    /// What the transport measured on paths; about every 50 ms on those in use, every 250 ms on the others.
+    PathSamples(Vec<(PathId, PathSample)>),
     /// A command of the embedder.
     Command(Command),
 }

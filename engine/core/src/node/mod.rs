@@ -191,7 +191,7 @@ impl Node {
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
         let routine = matches!(input, Input::Datagram { .. } | Input::Multicast { .. } | Input::Run { .. });
-        let measures = matches!(input, Input::Timeout | Input::PathSample { .. });
+        let measures = matches!(input, Input::Timeout | Input::PathSamples(_));
         match input {
             Input::Timeout => {}
             Input::Stalled(stall) => self.handle_stalled(now, stall),
@@ -205,7 +205,7 @@ impl Node {
             Input::Disconnected { path } => self.handle_disconnected(now, path),
             Input::Control { path, message } => self.handle_control(now, path, &message),
             Input::Datagram { path, datagram } => self.handle_datagram(now, path, datagram.into()),
-            Input::PathSample { path, sample } => self.handle_sample(now, path, sample),
+            Input::PathSamples(samples) => self.handle_samples(now, samples),
             Input::Command(command) => self.handle_command(now, command),
             Input::MulticastUp { path, channel, interface, local, datagram_bytes_max } => {
                 self.handle_multicast_up(now, path, channel, interface, (local, datagram_bytes_max));

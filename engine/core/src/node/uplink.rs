@@ -34,7 +34,12 @@ pub(super) fn wire_bytes(header: &BlockHeader, datagram_bytes: usize) -> usize {
 }
 
 impl Node {
-    pub(super) fn handle_sample(&mut self, now: Now, path: PathId, sample: PathSample) {
+    pub(super) fn handle_samples(&mut self, now: Now, samples: Vec<(PathId, PathSample)>) {
+        samples.into_iter().for_each(|(path, sample)| self.handle_sample(now, path, sample));
+        self.keep_to_uplink(now);
+    }
+
+    fn handle_sample(&mut self, now: Now, path: PathId, sample: PathSample) {
         let Some(session) = self.sessions.get_mut(&path) else { return };
         session.sample = sample;
         session.datagram_bytes_max = sample.datagram_bytes_max.max(DATAGRAM_BYTES_MAX);
@@ -54,7 +59,6 @@ impl Node {
             *least = least.min(rate);
         }
         session.pace.handle_sample(now, sample, rates.into_values().sum());
-        self.keep_to_uplink(now);
     }
 
     /// Returns whose turn it is to send media where the uplink has no room for all: who waits for the oldest block of

@@ -296,9 +296,8 @@ impl Liar {
             self.rebirth().await?;
         }
         if ticks.is_multiple_of(SAMPLE_EVERY) {
-            let samples: Vec<_> =
-                self.sessions.iter_mut().map(|(path, session)| (*path, session.sample())).collect();
-            samples.into_iter().for_each(|(path, sample)| self.feed(Input::PathSample { path, sample }));
+            let samples = self.sessions.iter_mut().map(|(path, session)| (*path, session.sample())).collect();
+            self.feed(Input::PathSamples(samples));
         }
         self.make_up();
         self.flood();

@@ -13,10 +13,9 @@ use crate::oracle::{Breach, HostOracle};
 use crate::session::{SessionId, TransportModel};
 
 impl Host {
-    /// Lives through everything up to `reach` that its own agenda holds.
-    pub(super) fn run(&mut self, shared: &Shared, reach: Duration) {
-        self.reach = reach;
-        while let Some(at) = self.next_at().filter(|at| *at <= reach) {
+    /// Lives through everything that its own agenda holds, as far as it may.
+    pub(super) fn run(&mut self, shared: &Shared) {
+        while let Some(at) = self.next_at().filter(|at| *at <= self.reach) {
             self.now = at;
             if self.wake.is_some_and(|(_, fires)| fires == at) {
                 self.wake = None;
@@ -308,7 +307,7 @@ fn tell_input(input: &Input) -> String {
             format!("{} {}", path.0, tell_datagram(datagram))
         }
         Input::Control { path, message } => format!("{} {:?}", path.0, Control::decode(message)),
-        Input::PathSample { path, sample } => format!("{} {sample:?}", path.0),
+        Input::PathSamples(samples) => format!("{samples:?}"),
         Input::Connected { path, dialed, .. } => format!("{} dialed {dialed}", path.0),
         Input::Disconnected { path } | Input::MulticastDown { path } => path.0.to_string(),
         Input::MulticastUp { path, channel, .. } => format!("{} {channel:?}", path.0),
@@ -337,7 +336,7 @@ fn describe(input: &Input) -> (&'static str, &[u8]) {
         Input::Disconnected { .. } => ("disconnected", &[]),
         Input::Control { message, .. } => ("control in", message),
         Input::Datagram { datagram, .. } => ("datagram in", datagram),
-        Input::PathSample { .. } => ("sample", &[]),
+        Input::PathSamples(_) => ("samples", &[]),
         Input::Command(_) => ("command", &[]),
         Input::MulticastUp { .. } => ("multicast up", &[]),
         Input::MulticastDown { .. } => ("multicast down", &[]),

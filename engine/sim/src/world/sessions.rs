@@ -319,13 +319,15 @@ impl Host {
         if condition != Condition::Running {
             return;
         }
-        let paths: Vec<_> = self.paths.iter().map(|(path, session)| (*path, *session)).collect();
-        for (path, session) in paths {
-            let Some(end) = self.sessions.get_mut(&session) else { continue };
+        let mut samples = Vec::with_capacity(self.paths.len());
+        for (path, session) in &self.paths {
+            let Some(end) = self.sessions.get_mut(session) else { continue };
             let limit = datagram_limit(end.up_at, at, transport);
-            if let Some(sample) = end.flight.sample(at, transport.sample_every, limit) {
-                self.feed(shared, Input::PathSample { path, sample }, 0);
-            }
+            let sample = end.flight.sample(at, transport.sample_every, limit);
+            samples.extend(sample.map(|sample| (*path, sample)));
+        }
+        if !samples.is_empty() {
+            self.feed(shared, Input::PathSamples(samples), 0);
         }
         self.inspect(shared);
     }
