@@ -99,6 +99,11 @@ impl Lan {
         self.channels.insert((host, channel), group);
     }
 
+    /// Returns whether any host wants multicast.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.channels.is_empty()
+    }
+
     /// Returns the channels that a host has open.
     pub(crate) fn channels(&self, host: HostId) -> Vec<ChannelId> {
         let all = (host, ChannelId(0))..=(host, ChannelId(u32::MAX));

@@ -180,6 +180,18 @@ impl Network {
         self.least.0 + self.least.1.unwrap_or_default() * 2
     }
 
+    /// Returns a time that each packet takes at least between two access lines.
+    pub(crate) fn least_latency(&self) -> Duration {
+        self.least.0
+    }
+
+    /// Returns a time that each packet takes at least on a host's own access line. What all share is entered in the
+    /// order of time where it is the least of any: no host is ahead of another there.
+    pub(crate) fn own_latency(&self, host: HostId) -> Duration {
+        let shares = self.trunk.rate.bits_per_second.is_some() || self.lan.is_used();
+        if shares { self.least.1.unwrap_or_default() } else { self.place(host).latency }
+    }
+
     /// Sets both directions between two hosts.
     pub(crate) fn set_link(&mut self, a: HostId, b: HostId, model: LinkModel) {
         self.least.0 = self.least.0.min(model.latency);

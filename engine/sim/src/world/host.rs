@@ -108,7 +108,7 @@ impl Standing {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) id: HostId,
-    /// True time of what happens to it, and how far it may go on by itself.
+    /// True time of what happens to it, and how far it may go on by itself: nothing happens to it any more before that.
     pub(crate) now: Duration,
     pub(crate) reach: Duration,
     pub(crate) dice: Dice,

@@ -1,9 +1,9 @@
 //! The world: hosts, network and time, driven by one agenda and one source of chance.
 //!
-//! Hosts run side by side for as long as the shortest way between two of them takes: nothing that one does within that
-//! time can reach another. What they send, and what they ask of the world, is handed out behind it in the order of time
-//! and hosts, so that the run is the same by any number of threads. This is conservative synchronisation as of Chandy,
-//! Misra and Bryant, with one lookahead for all.
+//! Hosts run side by side, each for as long as nothing that any other does can reach it: what its own access line adds
+//! beyond what is on the links by then. Those whose way is long run seldom, and far. What they send, and what they ask
+//! of the world, is handed out behind it in the order of time and hosts, so that the run is the same by any number of
+//! threads. This is conservative synchronisation as of Chandy, Misra and Bryant.
 
 mod agenda;
 mod discovery;
@@ -107,8 +107,6 @@ pub struct World {
     hosts: Vec<Host>,
     /// When something happens to each host next by itself.
     due: Vec<Duration>,
-    /// How far hosts have run: nothing may happen to them any more before that.
-    horizon: Duration,
     trunks: Trunks,
     outbox: Outbox,
     sink: Option<Sink>,
@@ -152,7 +150,6 @@ impl World {
             turns: Agenda::default(),
             hosts: Vec::new(),
             due: Vec::new(),
-            horizon: Duration::ZERO,
             trunks: Trunks::new(config.trunk.rate),
             outbox: Outbox::default(),
             sink: None,

@@ -16,6 +16,9 @@ use crate::oracle::{Breach, Violation};
 /// Violations that are kept; a broken node would fill the memory otherwise.
 const VIOLATIONS_MAX: usize = 64;
 
+/// The least time there is.
+const TICK: Duration = Duration::from_nanos(1);
+
 /// Hosts from which on a span is worth the threads' beginning: some 3 us of work each, against some 30 us.
 const SHARED_FROM: usize = 64;
 
@@ -33,9 +36,7 @@ impl World {
                 self.take_turn(turn);
                 self.hand_out(at);
             } else {
-                const TICK: Duration = Duration::from_nanos(1);
-                let reach = (next + self.shared.network.lookahead()).saturating_sub(TICK).max(next);
-                self.run_hosts(reach.min(turn_at - TICK).min(until));
+                self.run_hosts(until.min(turn_at - TICK));
             }
         }
         self.now = self.now.max(until);
@@ -49,18 +50,39 @@ impl World {
         }
     }
 
-    /// Lets every host live through what happens to it up to `reach`, then hands out what comes of it.
-    fn run_hosts(&mut self, reach: Duration) {
-        let awake = self.due.iter().filter(|due| **due <= reach).count();
-        let threads = if awake < SHARED_FROM { 1 } else { self.shared.config.threads.max(1) };
+    /// Lets the hosts that lag behind live through what happens to them, each for as long as no other can reach it and
+    /// at most up to `limit`, then hands out what comes of it.
+    fn run_hosts(&mut self, limit: Duration) {
+        let network = &self.shared.network;
+        let out = |host: &HostId| network.own_latency(*host);
+        let due = || (0..).map(HostId).zip(&self.due).filter(|(_, due)| **due <= limit);
+        // What any host does next is on the links between the access lines then, or later.
+        let Some(front) = due().map(|(host, due)| *due + out(&host)).min() else { return };
+        let ahead = network.lookahead();
+        let awake = due().filter_map(|(host, due)| {
+            let own = out(&host);
+            let reach = (front + network.least_latency() + own).saturating_sub(TICK).max(front - own);
+            let lags = *due + own <= front + ahead && *due <= reach;
+            lags.then_some((host, reach.min(limit)))
+        });
+        let awake: Vec<_> = awake.collect();
+        let threads = if awake.len() < SHARED_FROM { 1 } else { self.shared.config.threads.max(1) };
         let range = self.hosts.len().div_ceil(threads).max(1);
         // Dealt in turn, since who came early has more to do than who came late.
         let mut shares: Vec<Vec<&mut Host>> =
-            (0..threads).map(|_| Vec::with_capacity(awake.div_ceil(threads))).collect();
-        let hosts = self.hosts.iter_mut().zip(&self.due).filter(|(_, due)| **due <= reach);
-        hosts.enumerate().for_each(|(turn, (host, _))| shares[turn % threads].push(host));
+            (0..threads).map(|_| Vec::with_capacity(awake.len().div_ceil(threads))).collect();
+        let mut reaches = awake.into_iter().peekable();
+        let mut turn = 0;
+        for host in &mut self.hosts {
+            if let Some((_, reach)) = reaches.next_if(|(id, _)| *id == host.id) {
+                host.reach = reach;
+                shares[turn % threads].push(host);
+                turn += 1;
+            }
+        }
+        let now = self.due.iter().copied().min().unwrap_or(limit);
         let shared = &self.shared;
-        let hauls = side_by_side(shares, |hosts| Haul::of(hosts, shared, reach, range));
+        let hauls = side_by_side(shares, |hosts| Haul::of(hosts, shared, range));
 
         let mut mail: Vec<Vec<Vec<Letter>>> = (0..threads).map(|_| Vec::with_capacity(threads)).collect();
         for haul in hauls {
@@ -68,19 +90,16 @@ impl World {
             haul.due.into_iter().for_each(|(host, at)| self.due[host.0 as usize] = at);
             mail.iter_mut().zip(haul.mail).for_each(|(range, letters)| range.push(letters));
         }
-        let horizon = self.horizon.max(reach);
         let ranges = self.hosts.chunks_mut(range).zip(self.due.chunks_mut(range));
         let deliveries = ranges.zip(mail).enumerate();
         let deliveries = deliveries.map(|(turn, (places, mail))| (turn * range, places, mail)).collect();
         side_by_side(deliveries, |(first, (hosts, due), mail)| {
             for letter in by_sender(mail) {
-                debug_assert!(letter.at >= reach, "{letter:?} to one that has run up to {reach:?}");
-                let (at, place) = (letter.at.max(horizon), letter.to.0 as usize - first);
-                hosts[place].agenda.plan(at, letter.happening);
-                due[place] = due[place].min(at);
+                let place = letter.to.0 as usize - first;
+                due[place] = due[place].min(hosts[place].expect(letter));
             }
         });
-        self.hand_out(reach);
+        self.hand_out(now);
     }
 
     /// Lets one host do something now.
@@ -99,19 +118,17 @@ impl World {
 
     /// Lets something happen to a host by itself, as soon as it may.
     pub(super) fn plan(&mut self, at: Duration, host: HostId, happening: Happening) {
-        let (at, place) = (at.max(self.horizon), host.0 as usize);
-        self.hosts[place].agenda.plan(at, happening);
-        self.due[place] = self.due[place].min(at);
+        let place = host.0 as usize;
+        self.due[place] = self.due[place].min(self.hosts[place].plan(at, happening));
     }
 
-    /// Hands out what hosts have left behind since all had run up to `reach`.
-    pub(super) fn hand_out(&mut self, reach: Duration) {
-        self.horizon = self.horizon.max(reach);
+    /// Hands out what hosts have left behind; it is `now` in the world behind that.
+    pub(super) fn hand_out(&mut self, now: Duration) {
         while !self.outbox.is_empty() {
             let Outbox { letters, mut errands, mut lines, mut breaches } = std::mem::take(&mut self.outbox);
             for letter in letters {
-                debug_assert!(letter.at >= reach, "{letter:?} to one that has run up to {reach:?}");
-                self.plan(letter.at, letter.to, letter.happening);
+                let place = letter.to.0 as usize;
+                self.due[place] = self.due[place].min(self.hosts[place].expect(letter));
             }
             errands.sort_by_key(|(at, host, _)| (*at, *host));
             for (at, host, errand) in errands {
@@ -127,7 +144,7 @@ impl World {
             let broken = breaches.into_iter().map(|(at, host, breach)| Violation { seed, at, host, breach });
             self.violations.extend(broken.take(VIOLATIONS_MAX.saturating_sub(self.violations.len())));
         }
-        self.now = reach;
+        self.now = now;
     }
 
     fn run_errand(&mut self, host: HostId, errand: Errand) {
@@ -180,6 +197,21 @@ impl World {
     }
 }
 
+impl Host {
+    /// Plans what another host lets happen to this one; returns when.
+    fn expect(&mut self, letter: Letter) -> Duration {
+        debug_assert!(letter.at >= self.reach, "{letter:?} to one that has run up to {:?}", self.reach);
+        self.plan(letter.at, letter.happening)
+    }
+
+    /// Plans something, as soon as it may happen; returns when.
+    fn plan(&mut self, at: Duration, happening: Happening) -> Duration {
+        let at = at.max(self.reach);
+        self.agenda.plan(at, happening);
+        at
+    }
+}
+
 /// Gives each share of some work a thread of its own, the first of them this one.
 #[expect(clippy::disallowed_methods, reason = "threads share out hosts that cannot meet")]
 fn side_by_side<S: Send, T: Send>(shares: Vec<S>, work: impl Fn(S) -> T + Sync) -> Vec<T> {
@@ -205,12 +237,12 @@ struct Haul {
 }
 
 impl Haul {
-    /// Lets hosts live up to `reach`; letters to each `range` of hosts lie together.
-    fn of(hosts: Vec<&mut Host>, shared: &Shared, reach: Duration, range: usize) -> Self {
+    /// Lets hosts live as far as each may; letters to each `range` of hosts lie together.
+    fn of(hosts: Vec<&mut Host>, shared: &Shared, range: usize) -> Self {
         let due = Vec::with_capacity(hosts.len());
         let mut haul = Self { outbox: Outbox::default(), due, mail: Vec::new() };
         for host in hosts {
-            host.run(shared, reach);
+            host.run(shared);
             for letter in host.letters.drain(..) {
                 let to = letter.to.0 as usize / range;
                 haul.mail.resize_with(haul.mail.len().max(to + 1), Vec::new);
