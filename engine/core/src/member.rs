@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::ids::{Now, PeerId};
 use crate::node::Sighting;
 
-/// Most peers that are remembered.
-const CANDIDATES_MAX: usize = 1024;
+/// Most peers that are remembered: of more, a random sample and those that publish.
+const CANDIDATES_MAX: usize = 256;
 /// Most addresses of one peer.
 const ADDRESSES_MAX: usize = 16;
 /// Most peers that are shunned at a time.
@@ -55,6 +55,8 @@ pub(crate) struct Members {
     /// Those of them that are dialled, and those that the user named: asked for at every step, and few of many.
     dialing: BTreeSet<PeerId>,
     manual: BTreeSet<PeerId>,
+    /// When one of those that the user named is to be dialled.
+    next_named: Option<Now>,
     banned: BTreeMap<PeerId, Now>,
 }
 
@@ -65,6 +67,7 @@ impl Members {
             candidates: BTreeMap::new(),
             dialing: BTreeSet::new(),
             manual: BTreeSet::new(),
+            next_named: None,
             banned: BTreeMap::new(),
         }
     }
@@ -72,7 +75,8 @@ impl Members {
     /// Takes a sighting; `shuffle` is a random number that orders dialling, `connected` tells of a session there is.
     pub(crate) fn handle_sighting(&mut self, now: Now, sighting: Sighting, shuffle: u32, connected: bool) {
         let known = self.candidates.contains_key(&sighting.peer);
-        if sighting.peer == self.own || (!known && self.candidates.len() >= CANDIDATES_MAX) {
+        let full = !known && self.candidates.len() >= CANDIDATES_MAX;
+        if sighting.peer == self.own || (full && !self.make_way(&sighting, shuffle)) {
             return;
         }
         let candidate = self.candidates.entry(sighting.peer).or_insert_with(|| Candidate {
@@ -100,6 +104,20 @@ impl Members {
                 candidate.dial_at = candidate.dial_at.min(now);
             }
         }
+        self.look_at_named();
+    }
+
+    /// Forgets a peer for one that is sighted, if there is one of less use; returns whether there was. What failed is
+    /// not forgotten for that: it would be dialled again as soon as it is heard of.
+    fn make_way(&mut self, sighting: &Sighting, shuffle: u32) -> bool {
+        let sighted = (!sighting.manual, sighting.publishes.is_empty(), shuffle);
+        let idle = self.candidates.iter().filter(|(_, candidate)| candidate.state == State::Idle);
+        let use_of =
+            |candidate: &Candidate| (!candidate.manual, candidate.publishes.is_empty(), candidate.shuffle);
+        let least = idle.map(|(peer, candidate)| (use_of(candidate), *peer)).max();
+        let Some((_, peer)) = least.filter(|(least, _)| *least > sighted) else { return false };
+        self.manual.remove(&peer);
+        self.candidates.remove(&peer).is_some()
     }
 
     /// Forgets a peer that said good-bye.
@@ -117,6 +135,7 @@ impl Members {
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.state = State::Connected;
             self.dialing.remove(&peer);
+            self.look_at_named();
         }
     }
 
@@ -130,12 +149,14 @@ impl Members {
         self.dialing.remove(&peer);
         candidate.failures += 1;
         candidate.dial_at = if learned { now } else { now.after(wait) };
+        self.look_at_named();
     }
 
     /// Takes note of a session that lasted: failures of the past are forgiven.
     pub(crate) fn handle_settled(&mut self, peer: PeerId) {
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.failures = 0;
+            self.look_at_named();
         }
     }
 
@@ -145,6 +166,7 @@ impl Members {
         if self.banned.len() < BANNED_MAX {
             self.banned.insert(peer, now.after(BAN));
         }
+        self.look_at_named();
     }
 
     pub(crate) fn is_banned(&self, now: Now, peer: PeerId) -> bool {
@@ -174,7 +196,9 @@ impl Members {
         candidate.state = State::Dialing;
         self.dialing.insert(*peer);
         candidate.tried = candidate.addresses.len();
-        Some((*peer, candidate.addresses.clone()))
+        let dialled = (*peer, candidate.addresses.clone());
+        self.look_at_named();
+        Some(dialled)
     }
 
     /// Takes a peer for dialled, whatever it failed at before; `None` when it is dialled already, or connected.
@@ -183,7 +207,9 @@ impl Members {
         candidate.state = State::Dialing;
         self.dialing.insert(peer);
         candidate.tried = candidate.addresses.len();
-        Some((peer, candidate.addresses.clone()))
+        let dialled = (peer, candidate.addresses.clone());
+        self.look_at_named();
+        Some(dialled)
     }
 
     /// Returns the peer that is most worth a question: one that the user named, else the one that failed least.
@@ -212,10 +238,16 @@ impl Members {
 
     /// Returns when a user-named peer is to be dialled, however many sessions there are.
     pub(crate) fn next_named(&self) -> Option<Now> {
+        self.next_named
+    }
+
+    /// Finds that out, behind whatever may have changed it: it is asked for at every step.
+    fn look_at_named(&mut self) {
         let named = self.manual.iter().filter_map(|peer| Some((peer, self.candidates.get(peer)?)));
         let insists =
             named.filter(|(_, candidate)| candidate.may_be_dialled() && candidate.failures < INSISTENCE);
-        insists.map(|(peer, candidate)| candidate.dial_at.max(self.banned_until(peer))).min()
+        self.next_named =
+            insists.map(|(peer, candidate)| candidate.dial_at.max(self.banned_until(peer))).min();
     }
 
     fn banned_until(&self, peer: &PeerId) -> Now {
@@ -296,6 +328,30 @@ mod tests {
         let free_at = Now(0).after(BAN);
         assert_eq!((dialled(&mut members, Now(1)), members.next_named()), (None, Some(free_at)));
         assert_eq!(dialled(&mut members, free_at), Some(1));
+    }
+
+    #[test]
+    fn of_more_peers_than_are_remembered_there_is_a_sample_and_all_that_publish_or_were_named() {
+        let mut members = members();
+        let peer = |number: u32| PeerId(std::array::from_fn(|at| number.to_be_bytes()[at % 4]));
+        let sighting = |number| Sighting { peer: peer(number), ..sighted(&[1]) };
+        let count = CANDIDATES_MAX as u32 * 8;
+        (1..=count).for_each(|n| {
+            members.handle_sighting(Now(0), sighting(n), n.wrapping_mul(2_654_435_761), false);
+        });
+        assert_eq!(members.candidates.len(), CANDIDATES_MAX);
+        let late =
+            (1..=count).filter(|n| *n > count / 2 && members.candidates.contains_key(&peer(*n))).count();
+        assert!((CANDIDATES_MAX / 4..CANDIDATES_MAX * 3 / 4).contains(&late), "{late} of the second half");
+
+        let publisher = Sighting { publishes: vec!["tv".into()], ..sighting(count + 1) };
+        members.handle_sighting(Now(0), publisher, u32::MAX, false);
+        let named = Sighting { manual: true, ..sighting(count + 2) };
+        members.handle_sighting(Now(0), named, u32::MAX, false);
+        assert_eq!(members.candidates.len(), CANDIDATES_MAX);
+        let dialled: Vec<_> =
+            (0..2).map_while(|_| members.dial(Now(0), true, &["tv"])).map(|(peer, _)| peer).collect();
+        assert_eq!(dialled, [peer(count + 2), peer(count + 1)]);
     }
 
     #[test]
