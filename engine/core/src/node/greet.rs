@@ -14,6 +14,8 @@ use crate::wire::{CARRIED_MAX, Control, Hello, Offer, StripeMask, SubscribeFrom,
 
 /// Two nodes that dial each other at once do so within this time; a later second session replaces a lost one.
 const RACE_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+/// Time in which a neighbour has to greet.
+const GREETING_MAX: std::time::Duration = std::time::Duration::from_secs(3);
 /// Time that a neighbour is given to become useful before its place may be taken.
 const IDLE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// Most challenges passed on for one stream in the time a beacon takes.
@@ -38,6 +40,7 @@ impl Node {
             return;
         }
         self.sessions.insert(path, session);
+        self.look_at_greetings();
         if full || self.members.is_banned(now, peer) || peer == self.config.peer {
             return self.disconnect(now, path);
         }
@@ -138,6 +141,7 @@ impl Node {
         }
         session.greeted = true;
         let (peer, remote) = (session.peer, session.remote);
+        self.look_at_greetings();
         self.events.push_back(Event::NeighbourUp { peer, path });
         self.witness_neighbours();
         let offers: Vec<_> =
@@ -150,6 +154,18 @@ impl Node {
             self.send_control(path, &Control::Peers(others));
         }
         self.meet(peer, remote);
+    }
+
+    /// Finds when the next session is to be given up that has yet to greet.
+    pub(super) fn look_at_greetings(&mut self) {
+        let strangers = self.sessions.values().filter(|session| !session.greeted);
+        self.greeting_at = strangers.map(|session| session.opened.after(GREETING_MAX)).min();
+    }
+
+    pub(super) fn give_up_strangers(&mut self, now: Now) {
+        let late = |session: &&Session| !session.greeted && session.opened.after(GREETING_MAX) <= now;
+        let late: Vec<_> = self.sessions.values().filter(late).map(|session| session.path).collect();
+        late.into_iter().for_each(|path| self.disconnect(now, path));
     }
 
     fn handle_introduction(&mut self, now: Now, peers: Vec<(PeerId, SocketAddr)>) {

@@ -53,9 +53,6 @@ use crate::session::Session;
 use crate::stats::{KnownStream, StreamStats};
 use crate::wire::Offer;
 
-/// Time in which a neighbour has to greet.
-const GREETING_MAX: Duration = Duration::from_secs(3);
-
 /// Time between two neighbours of no use whose places are given to others.
 const ROOM_PERIOD: Duration = Duration::from_millis(250);
 
@@ -121,6 +118,8 @@ pub struct Node {
     wall: (Now, WallClock),
     members: Members,
     sessions: Few<PathId, Session>,
+    /// When the first session that has yet to greet is given up.
+    greeting_at: Option<Now>,
     uplink: Uplink,
     /// When the uplink lets the next datagram of media go, while some wait for it.
     uplink_until: Option<Now>,
@@ -163,6 +162,7 @@ impl Node {
             members: Members::new(config.peer),
             config,
             sessions: Few::default(),
+            greeting_at: None,
             uplink: Uplink::new(now, upload_max),
             uplink_until: None,
             guest_at: now,
@@ -259,13 +259,12 @@ impl Node {
         let paced = paced.chain(self.multicasts.values().filter_map(|open| open.paced_until));
         let paced = paced.chain(self.uplink_until);
         let pins = self.watches.values().filter_map(|watch| watch.pin_at);
-        let greetings = self.sessions.values().filter(|s| !s.greeted).map(|s| s.opened.after(GREETING_MAX));
         let dialing = self.wants_peers().then(|| self.members.next_timeout(self.is_hungry())).flatten();
         let dialing = dialing.into_iter().chain(self.members.next_named());
         streams
             .chain(paced)
             .chain(pins)
-            .chain(greetings)
+            .chain(self.greeting_at)
             .chain(self.lobby.next_timeout())
             .chain(dialing)
             .chain(self.judge_timeout())
@@ -371,9 +370,9 @@ impl Node {
         let pins = self.watches.iter().filter(|(_, watch)| watch.pin_at.is_some_and(|at| at <= now));
         let pins: Vec<_> = pins.map(|(handle, _)| *handle).collect();
         pins.into_iter().for_each(|handle| self.pin(now, handle));
-        let silent = self.sessions.values().filter(|s| !s.greeted && now >= s.opened.after(GREETING_MAX));
-        let silent: Vec<_> = silent.map(|session| session.path).collect();
-        silent.into_iter().for_each(|path| self.disconnect(now, path));
+        if self.greeting_at.is_some_and(|at| at <= now) {
+            self.give_up_strangers(now);
+        }
         self.dismiss_guests(now);
         self.dial(now);
     }

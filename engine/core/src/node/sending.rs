@@ -297,6 +297,7 @@ impl Node {
             return;
         }
         let Some(session) = self.sessions.remove(&path) else { return };
+        self.look_at_greetings();
         if session.greeted && now.since(session.opened) > SETTLED {
             self.members.handle_settled(session.peer);
         }

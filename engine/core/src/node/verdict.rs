@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::receive::Via;
 use super::stream::Stream;
+use super::watch::Watch;
 use super::{Action, Event, Node, ProbeOutcome};
 use crate::health::{self, Change, Health, Monitor, Neighbours, PathCause, PathKind, Unreached, Wish, Word};
 use crate::ids::{BlockId, Now, PathId, PeerId, StreamHandle, StreamTag};
@@ -208,18 +209,19 @@ impl Node {
 
     /// Draws the conclusions of all that was seen. While all is well, what a datagram shows waits for a moment.
     pub(super) fn judge_all(&mut self, now: Now, routine: bool) {
-        let handles: Vec<_> = self.watches.keys().copied().collect();
-        for handle in handles {
-            let Some(watch) = self.watches.get_mut(&handle) else { continue };
+        let due = |watch: &mut Watch| {
             let fresh = now.since(watch.judged) < JUDGE_PERIOD;
             let waited = watch.unjudged.is_some_and(|since| now.since(since) >= JUDGE_WAIT_MAX);
             let due = waited || watch.monitor.next_timeout(now).is_some_and(|at| at <= now);
-            if routine && fresh && !due && watch.monitor.is_calm() {
+            let waits = routine && fresh && !due && watch.monitor.is_calm();
+            if waits {
                 watch.unjudged = watch.unjudged.or(Some(now));
-            } else {
-                self.judge(now, handle);
             }
-        }
+            !waits
+        };
+        let due: Vec<_> =
+            self.watches.iter_mut().filter_map(|(handle, watch)| due(watch).then_some(*handle)).collect();
+        due.into_iter().for_each(|handle| self.judge(now, handle));
     }
 
     /// Draws the conclusions for one subscription.
