@@ -8,7 +8,10 @@ use swarmcast_core::wire::{Beacon, BlockHeader, Datagram, StreamState};
 
 use crate::ledger::Run;
 
-/// Blocks that are remembered of a run: the window's 8 s at 250 blocks a second, twice.
+/// How long a block of a run is remembered from its first datagram on: the window's 8 s, twice.
+const MEMORY: Duration = Duration::from_secs(16);
+
+/// Blocks that are remembered of a run at most: so long at 250 a second.
 const BLOCKS_MAX: usize = 4_096;
 
 /// A fragment counts as useful only so long before its deadline: clocks drift, and a node may give up earlier.
@@ -30,6 +33,8 @@ pub(crate) struct Evidence {
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     blocks: BTreeMap<BlockId, Held>,
+    /// The first block that is not forgotten. What comes of one before is of no use to anybody.
+    first: BlockId,
     /// When the last fragment came that was of use beyond doubt.
     pub(crate) useful_at: Option<Duration>,
     /// Since when such fragments flow.
@@ -58,8 +63,10 @@ pub(crate) struct Word {
     pub(crate) multicasts: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
+    /// When the first datagram of it came.
+    since: Duration,
     /// Hops that its header has taken from the publisher.
     hops: u8,
     word: u64,
@@ -96,9 +103,7 @@ impl Evidence {
             witness.counts.0 += 1;
             witness.multicast_at = if verifies { Some(at) } else { witness.multicast_at };
         }
-        if witness.blocks.len() > BLOCKS_MAX {
-            witness.blocks.pop_first();
-        }
+        witness.forget(at);
     }
 }
 
@@ -113,6 +118,21 @@ impl Witness {
         self.blocks.get(&block).filter(|held| held.header.is_some()).map(|held| held.hops)
     }
 
+    fn forget(&mut self, at: Duration) {
+        while let Some((block, held)) = self.blocks.first_key_value()
+            && (held.since + MEMORY < at || self.blocks.len() > BLOCKS_MAX)
+        {
+            self.first = block.next();
+            self.blocks.pop_first();
+        }
+    }
+
+    /// Returns what came of a block; `None` when that was forgotten.
+    fn held(&mut self, at: Duration, block: BlockId) -> Option<&mut Held> {
+        let new = || Held { since: at, hops: 0, word: 0, header: None };
+        (block >= self.first).then(|| self.blocks.entry(block).or_insert_with(new))
+    }
+
     fn saw_header(
         &mut self,
         at: Duration,
@@ -121,17 +141,16 @@ impl Witness {
         (playout_delay, hops): (Duration, u8),
     ) -> bool {
         let Ok((header, ..)) = BlockHeader::decode(datagram) else { return false };
-        let held = self.blocks.entry(header.block).or_default();
-        if held.header.is_some() {
+        let Some(held) = self.held(at, header.block).filter(|held| held.header.is_none()) else {
             return true;
-        }
+        };
         let closed_at = run.true_time(header.closed);
         held.header = Some((header.data, closed_at));
         held.hops = hops;
-        self.hops[usize::from(hops).min(HOPS_MAX - 1)] += 1;
         let orphans = held.word != 0;
+        held.word |= u64::from(header.is_inline());
+        self.hops[usize::from(hops).min(HOPS_MAX - 1)] += 1;
         if header.is_inline() {
-            held.word = 1;
             self.use_of(at, at + MARGIN < closed_at + playout_delay);
         } else if orphans {
             self.use_of(at, false);
@@ -141,7 +160,7 @@ impl Witness {
 
     /// Returns whether it can be verified: its header is there.
     fn saw_fragment(&mut self, at: Duration, id: FragmentId, playout_delay: Duration) -> bool {
-        let held = self.blocks.entry(id.block).or_default();
+        let Some(held) = self.held(at, id.block) else { return true };
         let (bit, verifies) = (1 << id.index, held.header.is_some());
         if held.word & bit != 0 {
             return verifies;
@@ -253,6 +272,22 @@ mod tests {
         assert_eq!(judged(&late), [None, Some(900)]);
         let parity = [(1, header()), (2, fragment(2)), (3, fragment(0)), (4, fragment(1))];
         assert_eq!(judged(&parity), [Some(3), Some(4)], "two of three are enough");
+    }
+
+    #[test]
+    fn what_was_forgotten_is_of_no_use_to_anybody() {
+        let (ledger, mut evidence) = (ledger(), Evidence::default());
+        let run = &ledger.runs()[0];
+        let mut held = |after: Duration, datagram: &[u8]| {
+            evidence.saw(DELAY * 5 + after, run, datagram, false, DELAY, 1);
+            let witness = evidence.of(run).unwrap();
+            (witness.hops_of(BlockId(3)), witness.fresh_at.map(|at| at - DELAY * 5), witness.hops[1])
+        };
+        assert_eq!(held(MS, &header()), (Some(1), None, 1));
+        assert_eq!(held(MS * 2, &fragment(0)), (Some(1), Some(MS * 2), 1));
+        assert_eq!(held(MEMORY + MS * 2, &fragment(0)), (None, Some(MS * 2), 1));
+        assert_eq!(held(MEMORY + MS * 3, &header()), (None, Some(MS * 2), 1), "replayed");
+        assert_eq!(held(MEMORY + MS * 4, &fragment(1)), (None, Some(MS * 2), 1), "replayed");
     }
 
     #[test]
