@@ -30,7 +30,7 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("opus", &["swarmcast-media"]),
     ("sdl2", &["swarmcast-cli"]),
     ("tokio", &["swarmcast-net", "swarmcast", "swarmcast-cli", "swarmcast-samples", "swarmcast-benches"]),
-    ("crossbeam", &["swarmcast-net", "swarmcast-media", "swarmcast", "swarmcast-benches"]),
+    ("crossbeam", &["swarmcast-net", "swarmcast-media", "swarmcast", "swarmcast-benches", "swarmcast-sim"]),
     ("parking_lot", &["swarmcast-net", "swarmcast-media", "swarmcast", "swarmcast-benches"]),
     (
         "anyhow",

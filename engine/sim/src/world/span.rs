@@ -3,6 +3,7 @@
 use std::panic::resume_unwind;
 use std::time::Duration;
 
+use crossbeam::queue::ArrayQueue;
 use swarmcast_core::node::Input;
 use swarmcast_core::seal::EpochKeys;
 use swarmcast_core::wire::peek_tag;
@@ -21,6 +22,9 @@ const TICK: Duration = Duration::from_nanos(1);
 
 /// Hosts from which on a span is worth the threads' beginning: some 3 us of work each, against some 30 us.
 const SHARED_FROM: usize = 64;
+
+/// Shares for each thread that a span's hosts are dealt into.
+const SHARES: usize = 8;
 
 impl World {
     /// Runs until true time `until`, whatever rules are broken.
@@ -68,21 +72,8 @@ impl World {
         let awake: Vec<_> = awake.collect();
         let threads = if awake.len() < SHARED_FROM { 1 } else { self.shared.config.threads.max(1) };
         let range = self.hosts.len().div_ceil(threads).max(1);
-        // Dealt in turn, since who came early has more to do than who came late.
-        let mut shares: Vec<Vec<&mut Host>> =
-            (0..threads).map(|_| Vec::with_capacity(awake.len().div_ceil(threads))).collect();
-        let mut reaches = awake.into_iter().peekable();
-        let mut turn = 0;
-        for host in &mut self.hosts {
-            if let Some((_, reach)) = reaches.next_if(|(id, _)| *id == host.id) {
-                host.reach = reach;
-                shares[turn % threads].push(host);
-                turn += 1;
-            }
-        }
         let now = self.due.iter().copied().min().unwrap_or(limit);
-        let shared = &self.shared;
-        let hauls = side_by_side(shares, |hosts| Haul::of(hosts, shared, range));
+        let hauls = self.wake(awake, threads, range);
 
         let mut mail: Vec<Vec<Vec<Letter>>> = (0..threads).map(|_| Vec::with_capacity(threads)).collect();
         for haul in hauls {
@@ -100,6 +91,23 @@ impl World {
             }
         });
         self.hand_out(now);
+    }
+
+    /// Lets hosts live up to where each may; letters to each `range` of hosts lie together.
+    fn wake(&mut self, awake: Vec<(HostId, Duration)>, threads: usize, range: usize) -> Vec<Haul> {
+        // Taken share by share by whoever has time: what hosts have to do is as different as they are.
+        let share = awake.len().div_ceil(threads * SHARES).max(1);
+        let shares = ArrayQueue::new(awake.len().div_ceil(share).max(1));
+        let mut reaches = awake.into_iter().peekable();
+        let mut hosts = self.hosts.iter_mut().filter_map(|host| {
+            let (_, reach) = reaches.next_if(|(id, _)| *id == host.id)?;
+            host.reach = reach;
+            Some(host)
+        });
+        while shares.push(hosts.by_ref().take(share).collect::<Vec<_>>()).is_ok() {}
+        let (shares, shared) = (&shares, &self.shared);
+        let taken = || std::iter::from_fn(|| shares.pop()).flatten();
+        side_by_side(vec![(); threads], |()| Haul::of(taken(), shared, range))
     }
 
     /// Lets one host do something now.
@@ -238,9 +246,8 @@ struct Haul {
 
 impl Haul {
     /// Lets hosts live as far as each may; letters to each `range` of hosts lie together.
-    fn of(hosts: Vec<&mut Host>, shared: &Shared, range: usize) -> Self {
-        let due = Vec::with_capacity(hosts.len());
-        let mut haul = Self { outbox: Outbox::default(), due, mail: Vec::new() };
+    fn of<'a>(hosts: impl Iterator<Item = &'a mut Host>, shared: &Shared, range: usize) -> Self {
+        let mut haul = Self { outbox: Outbox::default(), due: Vec::new(), mail: Vec::new() };
         for host in hosts {
             host.run(shared);
             for letter in host.letters.drain(..) {
