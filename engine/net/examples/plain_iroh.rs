@@ -3,14 +3,16 @@
 //! `plain_iroh send BITS_PER_SECOND` prints its address, then sends to each connection at that rate until it is ended.
 //! `plain_iroh receive ADDRESS` takes what comes and tells each second how much it was.
 
+use std::error::Error;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use iroh::endpoint::{Connection, PortmapperConfig, presets};
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode};
 use nix::time::{ClockId, clock_gettime};
 use tokio::time::{MissedTickBehavior, interval};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const ALPN: &[u8] = b"plain";
 
@@ -27,9 +29,9 @@ const READ_MAX: usize = 64;
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments[..] {
-        [role, rate] if role == "send" => send(rate.parse().context("a rate is a number")?).await,
+        [role, rate] if role == "send" => send(rate.parse().map_err(|_| "a rate is a number")?).await,
         [role, address] if role == "receive" => receive(address).await,
-        _ => bail!("usage: plain_iroh send BITS_PER_SECOND | receive ADDRESS"),
+        _ => Err("usage: plain_iroh send BITS_PER_SECOND | receive ADDRESS".into()),
     }
 }
 
@@ -39,16 +41,16 @@ async fn endpoint() -> Result<Endpoint> {
         .alpns(vec![ALPN.to_vec()])
         .relay_mode(RelayMode::Disabled)
         .portmapper_config(PortmapperConfig::Disabled);
-    builder.bind().await.context("cannot open an endpoint")
+    Ok(builder.bind().await?)
 }
 
 async fn send(bits_per_second: u64) -> Result<()> {
     let endpoint = endpoint().await?;
     let socket = endpoint.bound_sockets().into_iter().find(|socket| socket.is_ipv4());
-    let port = socket.context("no IPv4 socket")?.port();
+    let port = socket.ok_or("no IPv4 socket")?.port();
     println!(r#"{{"event":"started","t":{},"endpoint":"{}","port":{port}}}"#, now()?, endpoint.id());
     while let Some(incoming) = endpoint.accept().await {
-        let connection = incoming.await.context("cannot accept a connection")?;
+        let connection = incoming.await?;
         // Ends with the connection; the process ends all of them.
         tokio::spawn(send_to(connection, bits_per_second));
     }
@@ -70,11 +72,11 @@ async fn send_to(connection: Connection, bits_per_second: u64) -> Result<()> {
 }
 
 async fn receive(address: &str) -> Result<()> {
-    let (id, socket) = address.split_once('@').context("an address is ENDPOINT@IP:PORT")?;
-    let id: EndpointId = id.parse().context("no endpoint")?;
-    let address = EndpointAddr::new(id).with_ip_addr(socket.parse().context("no socket address")?);
+    let (id, socket) = address.split_once('@').ok_or("an address is ENDPOINT@IP:PORT")?;
+    let id: EndpointId = id.parse().map_err(|_| "no endpoint")?;
+    let address = EndpointAddr::new(id).with_ip_addr(socket.parse().map_err(|_| "no socket address")?);
     let endpoint = endpoint().await?;
-    let connection = endpoint.connect(address, ALPN).await.context("cannot connect")?;
+    let connection = endpoint.connect(address, ALPN).await?;
     let mut bytes: u64 = 0;
     let mut slots = vec![Bytes::new(); READ_MAX];
     let mut ticks = interval(Duration::from_secs(1));
