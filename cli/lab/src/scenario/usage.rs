@@ -121,8 +121,8 @@ impl PlainIroh {
     /// Sends `payload_rate` bits a second, all connections together, and waits until everybody gets some.
     fn start(network: &Network, payload_rate: f64) -> Result<Self> {
         let program = companions("plain_iroh").into_iter().next();
-        let program =
-            program.context("no plain_iroh: `cargo build --release -p swarmcast-net --example plain_iroh`")?;
+        let program = program
+            .context("no plain_iroh: `cargo build --release -p swarmcast-net --example plain_iroh`")?;
         let [sender_host, receiver_hosts @ ..] = network.hosts() else { bail!("a network of no hosts") };
         let each = (payload_rate / receiver_hosts.len() as f64) as u64;
         let mut command = Command::new(&program);
