@@ -1,11 +1,13 @@
 //! The lab measured by itself: what it promises about networks, faults and processes.
 
+use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{setsockopt, sockopt};
 use swarmcast_lab::faults::{Blocked, Faults};
 use swarmcast_lab::flow::{self, TcpFlow};
 use swarmcast_lab::namespace;
@@ -60,6 +62,32 @@ fn a_clean_bridge_delivers_all_and_its_counters_agree() -> Result<()> {
         assert!((bytes as f64 / expected - 1.0).abs() < 0.02, "{bytes} of {expected}");
     }
     assert!(network.host(0).link_local()?.is_unicast_link_local());
+    Ok(())
+}
+
+/// The most bytes that one of 20 reads gives of runs of 20 datagrams of 1,000 bytes.
+fn longest_run_read(network: &Network) -> Result<usize> {
+    let (from, to) = (network.host(0), network.host(1));
+    let receiver = to.namespace().enter(|| UdpSocket::bind((to.address(), 0)))??;
+    receiver.set_read_timeout(Some(SECOND))?;
+    setsockopt(&receiver, sockopt::UdpGroSegment, &true)?;
+    let sender = from.namespace().enter(|| UdpSocket::bind((from.address(), 0)))??;
+    setsockopt(&sender, sockopt::UdpGsoSegment, &1_000)?;
+    let mut longest = 0;
+    for _ in 0..20 {
+        sender.send_to(&[0; 20_000], receiver.local_addr()?)?;
+        longest = longest.max(receiver.recv(&mut [0; 65_536])?);
+    }
+    Ok(longest)
+}
+
+#[test]
+fn a_host_can_join_what_arrives_together() -> Result<()> {
+    let lab = lab!();
+    let network = Network::bridged(&lab, 2)?;
+    assert_eq!(longest_run_read(&network)?, 1_000);
+    network.host(1).join_arrivals()?;
+    assert!(longest_run_read(&network)? > 1_000);
     Ok(())
 }
 

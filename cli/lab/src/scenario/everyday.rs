@@ -30,20 +30,32 @@ const MESH_SECONDS: f64 = 25.0;
 
 /// Runs the scenario.
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
-    let time = span(report, 5, 60);
     let clip = Clip { bitrate: 10_000_000, ..Clip::STANDARD }.file(lab)?;
-    let bitrate = Source::read(&clip)?.bitrate();
+    for joins_arrivals in [false, true] {
+        compare(lab, report, &clip, joins_arrivals)?;
+    }
+    Ok(())
+}
+
+/// Compares on hosts whose interfaces join what arrives together, or do not.
+fn compare(lab: &Lab, report: &mut Report, clip: &Path, joins_arrivals: bool) -> Result<()> {
+    let time = span(report, 5, 60);
+    let bitrate = Source::read(clip)?.bitrate();
     let per_gigabyte = |used: &Sum| used.per_gigabyte(bitrate * VIEWERS as f64);
     let watch = Watch { output: Output::TransportStream, ..Watch::default() };
+    let network = Network::bridged(lab, VIEWERS + 1)?;
+    let offload = if joins_arrivals { ", GRO" } else { "" };
+    if joins_arrivals {
+        network.hosts().iter().try_for_each(Host::join_arrivals)?;
+    }
 
-    report.enter_case("ffmpeg, UDP multicast");
-    let plain = per_gigabyte(&ffmpeg(lab, &clip, time)?);
+    report.enter_case(format!("ffmpeg, UDP multicast{offload}"));
+    let plain = per_gigabyte(&ffmpeg(&network, clip, time)?);
     report.add("all processes", plain, Unit::CpuSecondsPerGigabyte, Goal::None);
 
-    report.enter_case("multicast");
-    let network = Network::bridged(lab, VIEWERS + 1)?;
+    report.enter_case(format!("multicast{offload}"));
     let swarm = Swarm::new(lab, &network, "everyday")?;
-    let publisher = swarm.publish_loop(0, &clip)?;
+    let publisher = swarm.publish_loop(0, clip)?;
     let viewers = swarm.watch_all(1..VIEWERS + 1, &watch)?;
     viewers.iter().try_for_each(settle)?;
     let members = viewers.iter().map(|viewer| &viewer.member.process);
@@ -53,9 +65,9 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     report.add("by ffmpeg's", ratio, Unit::Ratio, Goal::AtMost(MULTICAST_BY_FFMPEG));
     drop((viewers, publisher));
 
-    report.enter_case("mesh");
+    report.enter_case(format!("mesh{offload}"));
     let swarm = Swarm::without_multicast(lab, &network, "everyday-mesh")?;
-    let publisher = swarm.publish_loop(0, &clip)?;
+    let publisher = swarm.publish_loop(0, clip)?;
     let viewers = swarm.watch_all(1..VIEWERS + 1, &watch)?;
     let members = viewers.iter().map(|viewer| &viewer.member.process);
     let used = sum(members.chain([&publisher.member.process]), time)?;
@@ -65,8 +77,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
 }
 
 /// What ffmpeg uses that sends the clip, and as many that write what comes.
-fn ffmpeg(lab: &Lab, clip: &Path, time: Duration) -> Result<Sum> {
-    let network = Network::bridged(lab, VIEWERS + 1)?;
+fn ffmpeg(network: &Network, clip: &Path, time: Duration) -> Result<Sum> {
     let [sender_host, receiver_hosts @ ..] = network.hosts() else { return Ok(Sum::default()) };
     let url =
         |host: &Host, options: &str| format!("udp://{FFMPEG_GROUP}?localaddr={}{options}", host.address());

@@ -7,6 +7,7 @@ use super::usage::{plain_iroh_to_all, sum};
 use super::{let_run, span};
 use crate::clip::Clip;
 use crate::compare::Source;
+use crate::host::Host;
 use crate::lab::Lab;
 use crate::network::Network;
 use crate::report::{Goal, Report, Unit};
@@ -20,13 +21,25 @@ const UPLOAD_BY_BITRATE: f64 = 2.5;
 
 /// Runs the scenario.
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
+    for joins_arrivals in [false, true] {
+        compare(lab, report, joins_arrivals)?;
+    }
+    Ok(())
+}
+
+/// Compares on hosts whose interfaces join what arrives together, or do not.
+fn compare(lab: &Lab, report: &mut Report, joins_arrivals: bool) -> Result<()> {
     let time = span(report, 5, 30);
     let rate = report.length().pick(8_000_000, 50_000_000);
     let clip = Clip { bitrate: rate, picture: Some((1920, 1080)), ..Clip::STANDARD }.file(lab)?;
     let bitrate = Source::read(&clip)?.bitrate();
-    report.enter_case(format!("{} Mbit/s to {VIEWERS} viewers", rate / 1_000_000));
-
     let network = Network::bridged(lab, VIEWERS + 1)?;
+    let offload = if joins_arrivals { ", GRO" } else { "" };
+    report.enter_case(format!("{} Mbit/s to {VIEWERS} viewers{offload}", rate / 1_000_000));
+    if joins_arrivals {
+        network.hosts().iter().try_for_each(Host::join_arrivals)?;
+    }
+
     let swarm = Swarm::without_multicast(lab, &network, "fanout")?;
     let publisher = swarm.publish_loop(0, &clip)?;
     let viewers = swarm.watch_all(1..VIEWERS + 1, &Watch::default())?;
