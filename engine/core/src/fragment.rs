@@ -12,7 +12,7 @@ use crate::ids::{BlockId, FragmentId, MediaTime, Now, Priority};
 use crate::seal::{EpochKeys, VerifyError};
 use crate::wire::{
     BlockHeader, DecodeError, RECORD_HEAD_BYTES_MAX, Record, RecordReader, RecordWriter, SHARD_PLAIN_BYTES,
-    SHARDS_MAX,
+    SHARDS_MAX, TAG_BYTES,
 };
 
 /// Longest time a block waits for more when more is known to be waiting.
@@ -253,7 +253,8 @@ impl Joiner {
         }
         let (record, mut plain) = match begun {
             Some(begun) if header.continues => (Some((begun.record, begun.payload_at)), begun.plain),
-            _ => (None, Vec::with_capacity(usize::from(header.data) * SHARD_PLAIN_BYTES)),
+            // A shard is opened where it is put: the last one needs room for its tag.
+            _ => (None, Vec::with_capacity(usize::from(header.data) * SHARD_PLAIN_BYTES + TAG_BYTES)),
         };
         let mut opened = 0;
         for (index, shard) in (0..header.data).zip(shards) {
