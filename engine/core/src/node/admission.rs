@@ -17,8 +17,9 @@ const BRANCHING: usize = 4;
 /// Pushes of one stripe at most where uploads are limited: a picture of a random-access point goes to so many before
 /// the next is due.
 const LIMITED_BRANCHES: usize = 4;
-/// Hops by which a stripe must come from further away to be given up for another where uploads are limited.
-const FURTHER: u8 = 3;
+/// Hops by which a stripe must come from further away to be given up for another; the same where uploads are limited.
+const FURTHER: u8 = 2;
+const LIMITED_FURTHER: u8 = 3;
 
 impl Node {
     /// Gives a neighbour a push of a stripe, if need be at the cost of another.
@@ -28,10 +29,9 @@ impl Node {
         if !has && !room {
             // Who has a supplier up to there can find another one.
             let urgent = self.streams.get(&tag).is_some_and(|stream| from <= stream.window.end());
-            let given_up = match self.uplink.rate() {
-                Some(_) => self.further_away(tag, stripe, Some(path)),
-                None => self.beyond_share(tag, stripe, path).filter(|_| urgent),
-            };
+            let shares = self.uplink.rate().is_none() && urgent;
+            let unfair = if shares { self.beyond_share(tag, stripe, path) } else { None };
+            let given_up = unfair.or_else(|| self.further_away(tag, stripe, Some(path)));
             let Some((loser, lost)) = given_up else { return false };
             self.end_pushing(loser, tag, StripeMask::default().with(lost));
         }
@@ -78,10 +78,11 @@ impl Node {
     }
 
     /// Returns a push of a stripe that comes to this node from further away than `stripe` does, to others than `path`:
-    /// a limited uplink does most for all where it branches near the publisher.
+    /// an uplink does most for all where it branches near the publisher.
     fn further_away(&self, tag: StreamTag, stripe: Stripe, path: Option<PathId>) -> Option<(PathId, Stripe)> {
         let stream = self.streams.get(&tag).filter(|stream| stream.source.is_none())?;
-        let nearest = stream.supply.depth(stripe).saturating_add(FURTHER);
+        let further = if self.uplink.rate().is_some() { LIMITED_FURTHER } else { FURTHER };
+        let nearest = stream.supply.depth(stripe).saturating_add(further);
         let others = self.consumers(tag).filter(|(consumer, _)| Some(*consumer) != path);
         let pushes = others.flat_map(|(consumer, stays)| {
             stays.iter().map(move |at| (stream.supply.depth(at), stays.len(), consumer, at))
