@@ -49,6 +49,7 @@ struct State {
     lines: Vec<Line>,
     stdout_closed: bool,
     stderr: Vec<u8>,
+    stderr_closed: bool,
     exit: Option<Exit>,
 }
 
@@ -87,6 +88,8 @@ impl Output {
             let excess = kept.len().saturating_sub(STDERR_BYTES_MAX);
             kept.drain(..excess);
         }
+        self.lock().stderr_closed = true;
+        self.changed.notify_all();
     }
 
     /// Notes how the process ended; `reap` runs before anybody can learn of it.
@@ -129,7 +132,7 @@ impl Output {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
         loop {
-            if let (Some(exit), true) = (state.exit, state.stdout_closed) {
+            if let (Some(exit), true) = (state.exit, state.stdout_closed && state.stderr_closed) {
                 return Some(exit);
             }
             state = self.wait_until(deadline, state)?;
@@ -156,5 +159,23 @@ impl Output {
 
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.lock().stderr).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_once_all_is_read() {
+        let output = Output::default();
+        let exit = Exit { code: Some(5), signal: None, cpu: CpuTime::default() };
+        output.end(|| exit);
+        assert_eq!(output.wait_exit(Duration::ZERO), None);
+        output.follow_stdout(&b"one\n"[..]);
+        assert_eq!(output.wait_exit(Duration::ZERO), None, "what it said last on stderr is not read");
+        output.follow_stderr(&b"so it goes\n"[..]);
+        assert_eq!(output.wait_exit(Duration::ZERO), Some(exit));
+        assert_eq!((output.lines().len(), output.stderr().as_str()), (1, "so it goes\n"));
     }
 }
