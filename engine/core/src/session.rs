@@ -105,6 +105,8 @@ pub(crate) struct Remote {
     /// Whether it asked for something that this node lacks: the next have-map goes out at once.
     pub(crate) open_want: bool,
     pub(crate) have_at: Now,
+    /// When it asked for something last, or came.
+    asked: Now,
     /// Promises that it did not keep of late.
     pub(crate) failures: u32,
     oldest: BlockId,
@@ -134,6 +136,7 @@ impl Remote {
             challenged: false,
             open_want: false,
             have_at: now,
+            asked: now,
             failures: 0,
             oldest: BlockId(u64::MAX),
             base: BlockId(0),
@@ -156,6 +159,16 @@ impl Remote {
         if joins {
             self.joining_until = now.after(CATCH_UP_GRACE);
         }
+    }
+
+    /// Takes note that it asks for something.
+    pub(crate) fn handle_pull(&mut self, now: Now) {
+        self.asked = now;
+    }
+
+    /// Returns when it asked for something last, or came.
+    pub(crate) fn asked(&self) -> Now {
+        self.asked
     }
 
     /// Returns the age past which it has no use for a fragment.

@@ -6,6 +6,7 @@ use swarmcast_sim::link::RateModel;
 use swarmcast_sim::network::{HostId, Trunk};
 use swarmcast_sim::report::{Fairness, HostReport, Report};
 use swarmcast_sim::scenario::{HostShare, Scenario};
+use swarmcast_sim::workload::Workload;
 use swarmcast_sim::world::{Deed, HostConfig};
 
 const MS: Duration = Duration::from_millis(1);
@@ -125,6 +126,26 @@ fn viewers_that_all_hear_multicast_seldom_wake_each_other() {
     assert!(packets < 32.0, "{packets} packets sent a second");
     // What the others send, 25 pictures of 40 datagrams in runs, sound that leaves with them, beacons, timers.
     assert!(inputs < 260.0, "{inputs} inputs a second");
+}
+
+#[test]
+fn viewers_of_the_mesh_hear_less_of_each_other_once_none_asks_for_anything() {
+    let control = |playout_delay: Duration, loss: f64| {
+        let workload = Workload::television(8_000_000);
+        let scenario = Scenario { playout_delay, workload, ..Scenario::new(43, 8) };
+        let mut world = scenario.with_loss(loss).build().unwrap();
+        let mut count = |until: Duration| {
+            world.run_until(until);
+            Report::of(&world, 43).viewers().map(|host| host.stats.control_bytes_to_peers).sum::<u64>()
+        };
+        let (before, after) = (count(S * 14), count(S * 24));
+        (after - before) as f64 / (8.0 * 10.0)
+    };
+    // Bytes a second of each viewer: have-maps of 23 with beacons of 106, to eight.
+    let (content, hurried, lossy) = (control(S * 2, 0.0), control(MS * 300, 0.0), control(S * 2, 0.02));
+    assert!(content < 1_200.0, "{content}, four a second");
+    assert!(content * 1.3 < hurried, "{content}, {hurried}: who cannot wait is told as before");
+    assert!(content * 3.0 < lossy, "{content}, {lossy}: and so is who asks, and it asks");
 }
 
 #[test]

@@ -46,6 +46,7 @@ impl Node {
         stream.stats.control_bytes_from_peers += bytes as u64;
         let Some(session) = self.sessions.get_mut(&path) else { return };
         let remote = session.streams.or_insert_with(tag, || Remote::new(now));
+        remote.handle_pull(now);
         let (mut lacking, mut refused) = (Vec::new(), Vec::new());
         for want in wants {
             let slot = stream.window.slot(want.block);

@@ -20,6 +20,11 @@ const HAVE_PERIOD_MAX: Duration = Duration::from_millis(250);
 /// And at most this often: with eight neighbours they and their acknowledgements were three quarters of all packets of
 /// a stream of 8 Mbit/s when it was half as long.
 const HAVE_PERIOD_MIN: Duration = Duration::from_millis(80);
+/// Time since a neighbour last asked for something, or came, from which on it gets them no oftener than at least: it
+/// loses nothing, and they and their acknowledgements were half of what a viewer sends by number.
+const ASKED: Duration = Duration::from_secs(10);
+/// Playout delay, over that longest time, from which on it can wait for them.
+const HAVE_PATIENCE: u32 = 4;
 /// Longest time between two where uploads are limited: half the usual playout delay, so that what is missing is still
 /// found.
 const HAVE_PERIOD_LIMITED: Duration = Duration::from_millis(500);
@@ -214,10 +219,13 @@ impl Node {
         let multicast = stream.source.as_ref().is_some_and(Source::is_multicast);
         let beacon_at = stream.source.as_ref().map(Source::next_beacon);
         let publisher = stream.publisher();
-        let together = if stream.parked { HAVE_PERIOD_PARKED } else { period } / HAVE_TOGETHER;
+        let relays = beacon_at.is_none() && limit.is_none();
         for session in self.sessions.values_mut().filter(|session| session.greeted) {
             let Some(remote) = session.streams.get_mut(&tag) else { continue };
             remote.end_pushes(stream.window.base());
+            let content = relays && remote.is_content(now);
+            let shortest = if content { period.max(HAVE_PERIOD_MAX) } else { period };
+            let together = if stream.parked { HAVE_PERIOD_PARKED } else { shortest } / HAVE_TOGETHER;
             if !remote.follows() || remote.have_at > now.after(together) {
                 continue;
             }
@@ -226,7 +234,7 @@ impl Node {
                 true => HAVE_PERIOD_PARKED,
                 // The publisher is taken to hold all, and asks nobody.
                 false if beacon_at.is_some() || session.peer == publisher => period.max(HAVE_PERIOD_MAX),
-                false => period,
+                false => shortest,
             };
             // A publisher's goes into one packet with a beacon, whose headers are more than either.
             remote.have_at = beacon_at.map_or(now.after(period), |at| at.after(period - HAVE_PERIOD_MAX));
@@ -235,7 +243,7 @@ impl Node {
             session.outbox.push_control(datagram.clone());
             let newer = stream.last_beacon.as_ref().filter(|_| match beacon_at {
                 Some(_) => remote.lacks_beacon(map.beacon_ms),
-                None if limit.is_some() => {
+                None if limit.is_some() || content => {
                     remote.beacon_ms + BEACON_PERIOD_PUSHED.as_millis() as u64 <= map.beacon_ms
                 }
                 None => remote.beacon_ms < map.beacon_ms,
@@ -336,6 +344,11 @@ impl Remote {
         let period = if self.is_pushed() { BEACON_PERIOD_PUSHED } else { BEACON_PERIOD_MIN };
         let period = period.as_millis() as u64;
         at_ms >= self.beacon_ms.saturating_add(period)
+    }
+
+    /// Returns whether the neighbour can wait for have-maps: it asks for nothing, and has the time.
+    fn is_content(&self, now: Now) -> bool {
+        now.since(self.asked()) > ASKED && self.patience(now) >= HAVE_PERIOD_MAX * HAVE_PATIENCE
     }
 
     /// Returns whether the neighbour wants to know what this node holds.
