@@ -38,6 +38,7 @@ fn main() {
                     spent
                 });
             });
+            nodes.check();
         }
     }
     group.finish();

@@ -33,6 +33,9 @@ pub struct Nodes {
     multicast: bool,
     pictures: i64,
     delivered: u64,
+    /// Bytes of the pictures since the warm-up, and what had been multicast before them.
+    bytes: u64,
+    multicast_before: u64,
 }
 
 impl Nodes {
@@ -50,17 +53,22 @@ impl Nodes {
             Node::new(now, config)
         };
         let nodes = (0..=viewers).map(node).collect();
-        let mut this = Self { now, nodes, multicast, pictures: 0, delivered: 0 };
+        let (pictures, delivered, bytes, multicast_before) = (0, 0, 0, 0);
+        let mut this = Self { now, nodes, multicast, pictures, delivered, bytes, multicast_before };
         this.start(viewers);
-        while this.delivered < u64::from(viewers) * WARM_UP {
+        while this.delivered < u64::from(viewers) * WARM_UP || (multicast && this.multicast_bytes() == 0) {
             assert!(this.pictures < 2000, "every viewer gets the stream");
             this.send(&unit(1000), |datagrams| datagrams);
         }
+        this.bytes = 0;
+        this.multicast_before = this.multicast_bytes();
         this
     }
 
     fn start(&mut self, viewers: u8) {
-        let choice = if self.multicast { MulticastChoice::Auto } else { MulticastChoice::Off };
+        // A publisher that is told where multicasts to a single viewer too.
+        let choice = if self.multicast { "239.255.9.20:24620" } else { "off" };
+        let choice: MulticastChoice = choice.parse().expect("a group, or none");
         let publication = Publication::new(STREAM, catalogue(), [7; 32], EPOCH);
         let publication = Publication { multicast: choice, multicast_rate_max: u64::MAX, ..publication };
         self.handle(0, Input::Command(Command::Publish(Box::new(publication))));
@@ -79,9 +87,23 @@ impl Nodes {
         }
     }
 
-    /// Returns how many pictures were sent, and how many access units all viewers got of them.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.pictures as u64, self.delivered)
+    /// Checks that what was timed is what is claimed.
+    ///
+    /// # Panics
+    /// When less than nine tenths were delivered or, with multicast, went by it.
+    pub fn check(&self) {
+        let (sent, delivered) = (self.pictures as u64 * (self.nodes.len() as u64 - 1), self.delivered);
+        assert!(delivered * 10 > sent * 9, "{delivered} of {sent} were delivered");
+        let (bytes, multicast) = (self.bytes, self.multicast_bytes() - self.multicast_before);
+        assert!(
+            !self.multicast || multicast * 10 >= bytes * 9,
+            "{multicast} of {bytes} bytes were multicast"
+        );
+    }
+
+    fn multicast_bytes(&self) -> u64 {
+        let stats = self.nodes[0].stats(self.now, STREAM);
+        stats.map_or(0, |stats| stats.bytes_sent_to_ip_multicast)
     }
 
     /// Sends one picture, a key picture each second, and lets all nodes do all they have to do. What is multicast goes
@@ -97,6 +119,7 @@ impl Nodes {
         let dts = 3_600 * self.pictures;
         let unit = AccessUnit { dts, pts: dts, key: self.pictures % 25 == 0, ..picture.clone() };
         self.pictures += 1;
+        self.bytes += picture.payload.len() as u64;
         self.handle(0, Input::Command(Command::Send { stream: STREAM, unit, more: false }));
         self.drain(0)
     }
@@ -155,9 +178,12 @@ impl Nodes {
         }
         let mut sent = Vec::new();
         while let Some(path) = self.nodes[from].poll_ready() {
-            let mut batch = Batch::default();
-            self.nodes[from].fill(self.now, path, CREDIT_BYTES, &mut batch);
-            if !batch.datagrams.is_empty() {
+            loop {
+                let mut batch = Batch::default();
+                self.nodes[from].fill(self.now, path, CREDIT_BYTES, &mut batch);
+                if batch.datagrams.is_empty() {
+                    break;
+                }
                 sent.push((path, batch.datagrams));
             }
         }
